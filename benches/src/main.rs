@@ -1,0 +1,2 @@
+//! strait-benches
+fn main() {}

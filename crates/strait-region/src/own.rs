@@ -1,0 +1,124 @@
+//! The region that this process made.
+
+#![allow(unsafe_code)]
+
+use std::{
+    mem::ManuallyDrop,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use strait_sync::{RawWords, Words, WordsMut};
+
+use crate::{
+    error::{CreateError, Forked},
+    fork::ForkToken,
+    header::Header,
+    inspect,
+    mapping::Mapping,
+    memfd,
+};
+
+/// Memory that this process made: it alone writes, others may map it for reading.
+///
+/// The words cover the whole region, with the header in the first [`HEADER_BYTES`](crate::HEADER_BYTES). In a forked child
+/// there is nothing behind them: see [`check_fork`](Self::check_fork).
+///
+/// Dropping it unmaps and closes in the process that made it, and leaks in a forked child. Peers keep what they have mapped.
+#[derive(Debug)]
+pub struct OwnRegion {
+    mapping: Mapping,
+    fd: ManuallyDrop<OwnedFd>,
+    header: Header,
+}
+
+impl OwnRegion {
+    /// Makes a region of `header.total_bytes` bytes, zeroed but for the header.
+    ///
+    /// In this order: checks the header as a peer would, creates a memfd that can be sealed and not be executed, allocates
+    /// all of it, maps it so that children do not inherit it, writes the header, and seals it with
+    /// `GROW | SHRINK | FUTURE_WRITE | SEAL`. `name` is for people (`/proc/<pid>/maps`), at most 249 bytes, and need not be
+    /// unique.
+    ///
+    /// The memory counts for this process and its cgroup at once. Where the cgroup has less, the kernel acts as it does
+    /// for any memory: it may end the process.
+    ///
+    /// ```
+    /// use strait_region::{Header, OwnRegion};
+    ///
+    /// let header = Header {
+    ///     kind: 1,
+    ///     layout_hash: 0,
+    ///     total_bytes: 1 << 16,
+    ///     ring_capacity_bytes: 0,
+    ///     max_message_bytes: 0,
+    ///     record_align_bytes: 16,
+    ///     session: [0; 16],
+    /// };
+    /// let region = OwnRegion::create("strait:example", &header)?;
+    /// assert_eq!(region.header(), &header);
+    /// # Ok::<(), strait_region::CreateError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Header`] where no peer would open the result; [`CreateError::TooLarge`] and
+    /// [`CreateError::FileSizeLimit`] before anything is allocated; [`CreateError::NameTooLong`] and
+    /// [`CreateError::NameWithNul`]; [`CreateError::Io`] with what the kernel said for the rest: no descriptor left, no
+    /// address space left, no memory left, a kernel before 5.1. Nothing stays behind.
+    pub fn create(name: &str, header: &Header) -> Result<Self, CreateError> {
+        inspect::check_size(header.total_bytes).map_err(CreateError::Header)?;
+        header.check_fields().map_err(CreateError::Header)?;
+        let fork = ForkToken::current().map_err(CreateError::io("mapping the page that tells of forks"))?;
+        let fd = memfd::create(name, header.total_bytes)?;
+        // Fits: only 64-bit targets are supported, and the kernel has just allocated that much.
+        let mapping = Mapping::read_write(fd.as_fd(), header.total_bytes as usize, fork)
+            .map_err(CreateError::io("mapping the memfd"))?;
+        let region = Self { mapping, fd: ManuallyDrop::new(fd), header: header.clone() };
+        region.copy_in(0, &header.encode());
+        memfd::seal(region.fd())?;
+        Ok(region)
+    }
+
+    /// The sealed memfd, safe to send to anyone: whoever gets it can read and map it, and write nothing.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The header, from private memory.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Whether this process may use the region. Costs one relaxed load.
+    ///
+    /// A forked child must not touch the words: they are not mapped there, and something else may be at their addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`Forked`] in a forked child of the process that made the region.
+    #[inline]
+    pub fn check_fork(&self) -> Result<(), Forked> {
+        self.mapping.fork().check()
+    }
+}
+
+impl Drop for OwnRegion {
+    fn drop(&mut self) {
+        // In a forked child the number may belong to another file by now. The mapping follows the same rule itself.
+        if self.check_fork().is_ok() {
+            // SAFETY: `self` is going, nobody uses the descriptor after this.
+            unsafe { ManuallyDrop::drop(&mut self.fd) }
+        }
+    }
+}
+
+// SAFETY: the mapping lives until drop and does not move with `self`.
+unsafe impl Words for OwnRegion {
+    #[inline]
+    fn raw(&self) -> &RawWords {
+        self.mapping.words()
+    }
+}
+
+// SAFETY: `create` mapped the memory for reading and writing.
+unsafe impl WordsMut for OwnRegion {}

@@ -1,0 +1,34 @@
+//! What a consumer shares with its guards: both memories, and in which order records are released.
+
+use strait_sync::{Words, WordsMut, mutant, primitive::Ordering};
+
+use super::layout::control;
+
+/// Kept alive by the consumer and by every guard.
+pub(super) struct Memories<Own: WordsMut, Peer: Words> {
+    pub(super) own: Own,
+    /// Offset of the control block in `own`.
+    pub(super) control: usize,
+    pub(super) peer: Peer,
+    /// Offset of the control block in `peer`.
+    pub(super) peer_control: usize,
+    #[cfg(feature = "alloc")]
+    pub(super) log: super::log::ReleaseLog,
+}
+
+/// Guards share the memories; without an allocator there are none, and the consumer owns them.
+#[cfg(feature = "alloc")]
+pub(super) type Kept<Own, Peer> = strait_sync::primitive::Arc<Memories<Own, Peer>>;
+#[cfg(not(feature = "alloc"))]
+pub(super) type Kept<Own, Peer> = Memories<Own, Peer>;
+
+impl<Own: WordsMut, Peer: Words> Memories<Own, Peer> {
+    /// Gives everything before `head` back to the producer.
+    #[inline]
+    pub(super) fn publish_head(&self, head: u64) {
+        // ORDERING: Release; pairs with the acquire fence in `Producer::refresh_head`. The reads of all that is released
+        // come before it: this thread's own, and those of other threads through the release log.
+        let order = mutant!(head_relaxed, Ordering::Release, Ordering::Relaxed);
+        self.own.store(self.control + control::HEAD, head, order);
+    }
+}

@@ -1,0 +1,97 @@
+//! The loom switch: atomics, locks and threads as the rest of strait imports them.
+//!
+//! Under `--cfg strait_loom` these are loom's, elsewhere those of `core`, `alloc` and `std`. The cfg is not called `loom`,
+//! because tokio's own `cfg(loom)` would take its network types away.
+
+pub use core::sync::atomic::Ordering;
+
+#[cfg(not(strait_loom))]
+pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+#[cfg(strait_loom)]
+pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+
+#[cfg(all(feature = "alloc", not(strait_loom)))]
+pub use alloc::sync::Arc;
+#[cfg(strait_loom)]
+pub use loom::sync::Arc;
+
+#[cfg(strait_loom)]
+pub use loom::sync::{Condvar, MutexGuard};
+#[cfg(all(feature = "std", not(strait_loom)))]
+pub use std::sync::{Condvar, MutexGuard};
+
+/// Tells the processor that this is a spin; under loom, lets another thread run.
+#[inline]
+pub fn spin_hint() {
+    #[cfg(strait_loom)]
+    loom::thread::yield_now();
+    #[cfg(not(strait_loom))]
+    core::hint::spin_loop();
+}
+
+/// A lock for a few instructions, local to the process and never placed in shared memory.
+///
+/// `std`'s (or loom's) mutex without its poisoning: the code under it does not panic, and where the standard library
+/// is absent it is a spin lock.
+///
+/// ```
+/// let counter = strait_sync::primitive::Mutex::new(1);
+/// *counter.lock() += 1;
+/// assert_eq!(*counter.lock(), 2);
+/// ```
+#[derive(Debug, Default)]
+pub struct Mutex<T> {
+    #[cfg(strait_loom)]
+    inner: loom::sync::Mutex<T>,
+    #[cfg(all(feature = "std", not(strait_loom)))]
+    inner: std::sync::Mutex<T>,
+    #[cfg(all(not(feature = "std"), not(strait_loom)))]
+    inner: spin::Mutex<T>,
+}
+
+#[cfg(any(feature = "std", strait_loom))]
+impl<T> Mutex<T> {
+    /// Wraps `value`.
+    pub fn new(value: T) -> Self {
+        #[cfg(strait_loom)]
+        let inner = loom::sync::Mutex::new(value);
+        #[cfg(not(strait_loom))]
+        let inner = std::sync::Mutex::new(value);
+        Self { inner }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes the lock if nobody holds it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.inner.try_lock().ok()
+    }
+}
+
+#[cfg(all(not(feature = "std"), not(strait_loom)))]
+pub use spin::MutexGuard;
+
+#[cfg(all(not(feature = "std"), not(strait_loom)))]
+impl<T> Mutex<T> {
+    /// Wraps `value`.
+    pub fn new(value: T) -> Self {
+        Self { inner: spin::Mutex::new(value) }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.inner.lock()
+    }
+
+    /// Takes the lock if nobody holds it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.inner.try_lock()
+    }
+}

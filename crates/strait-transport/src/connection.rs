@@ -1,0 +1,347 @@
+//! A connection, whatever it runs over.
+
+use std::{
+    fmt,
+    mem::ManuallyDrop,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use strait_sync::Spin;
+
+#[cfg(not(strait_loom))]
+use crate::{shared::Shared, unix::Unix};
+use crate::{
+    error::{Error, SendError},
+    local::Local,
+    message::{Message, TransportKind},
+    options::Options,
+    transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake},
+};
+
+/// A connection: framed messages in both directions, over a socket, shared memory or inside the process.
+///
+/// A connection between processes begins on its socket and moves to shared memory by itself, after the first message; the
+/// calls stay the same. Blocking or async is fixed when it is opened: [`wait_ready`](Transport::wait_ready) or
+/// [`poll_ready`](Transport::poll_ready).
+pub struct Connection {
+    // Not dropped in a forked child: what it holds belongs to the parent.
+    inner: ManuallyDrop<Inner>,
+    spin: Spin,
+    spin_socket: Spin,
+    spin_async: Duration,
+    max_in_flight: u32,
+    fallback: Option<Arc<str>>,
+    _permit: Option<Permit>,
+}
+
+enum Inner {
+    #[cfg(not(strait_loom))]
+    Socket(Box<Unix>),
+    #[cfg(not(strait_loom))]
+    Shared(Box<Shared>),
+    Local(Box<Local>),
+}
+
+/// Counts a connection against its listener's limit for as long as it lives.
+pub(crate) struct Permit(Arc<std::sync::atomic::AtomicU32>);
+
+impl Permit {
+    /// Takes one of `max` permits.
+    pub(crate) fn take(count: &Arc<std::sync::atomic::AtomicU32>, max: u32) -> Option<Self> {
+        use std::sync::atomic::Ordering::Relaxed;
+        // ORDERING: Relaxed; a count that guards no other memory.
+        let raised = count.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1));
+        raised.is_ok().then(|| Self(count.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed; as in `take`.
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+macro_rules! each {
+    ($connection:expr, $inner:ident => $body:expr) => {
+        match &mut *$connection.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket($inner) => $body,
+            #[cfg(not(strait_loom))]
+            Inner::Shared($inner) => $body,
+            Inner::Local($inner) => $body,
+        }
+    };
+}
+
+impl Connection {
+    fn new(inner: Inner, options: &Options, max_in_flight: u32, permit: Option<Permit>) -> Self {
+        Self {
+            inner: ManuallyDrop::new(inner),
+            spin: Spin::new(options.spin),
+            spin_socket: Spin::new(options.spin_socket),
+            spin_async: options.spin_async,
+            max_in_flight,
+            fallback: None,
+            _permit: permit,
+        }
+    }
+
+    pub(crate) fn local(local: Local, options: &Options) -> Self {
+        Self::new(Inner::Local(Box::new(local)), options, options.max_in_flight, None)
+    }
+
+    #[cfg(not(strait_loom))]
+    pub(crate) fn unix(unix: Unix, options: &Options, permit: Option<Permit>) -> Self {
+        let (max_in_flight, fallback) = (unix.settled().max_in_flight, unix.fallback().cloned());
+        let mut connection = Self::new(Inner::Socket(Box::new(unix)), options, max_in_flight, permit);
+        connection.fallback = fallback;
+        connection
+    }
+
+    /// Over what the connection runs now.
+    pub fn transport(&self) -> TransportKind {
+        match &*self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(_) => TransportKind::Socket,
+            #[cfg(not(strait_loom))]
+            Inner::Shared(_) => TransportKind::Shared,
+            Inner::Local(_) => TransportKind::Local,
+        }
+    }
+
+    /// Why the connection stays on its socket, if it does.
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// How many messages may be in flight, as settled by both sides.
+    pub fn max_in_flight(&self) -> u32 {
+        self.max_in_flight
+    }
+
+    /// Sends and publishes one message of bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::try_send`] and [`Transport::publish`].
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        self.try_send(bytes.len(), &mut |span| {
+            span[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        })?;
+        Ok(self.publish()?)
+    }
+
+    /// Moves on to shared memory once both directions have switched.
+    #[inline]
+    fn settle(&mut self) {
+        #[cfg(not(strait_loom))]
+        if let Inner::Socket(unix) = &mut *self.inner {
+            if let Some(shared) = unix.take_switched() {
+                *self.inner = Inner::Shared(shared);
+            } else if self.fallback.is_none() {
+                self.fallback = unix.fallback().cloned();
+            }
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        match &*self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => unix.link().is_forked(),
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => shared.bell().is_forked(),
+            Inner::Local(_) => false,
+        }
+    }
+
+    /// Spins as long as it pays; whether something is ready.
+    fn spin(&mut self, interest: Interest) -> bool {
+        match &mut *self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => self.spin_socket.until(|| unix.is_ready(interest)),
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => self.spin.until(|| shared.is_ready(interest)),
+            Inner::Local(local) => self.spin.until(|| local.is_ready(interest)),
+        }
+    }
+
+    /// As `spin`, within the bound for a poll of a task.
+    fn spin_in_task(&mut self, interest: Interest) -> bool {
+        let limit = self.spin_async;
+        let until = |ready: &mut dyn FnMut() -> bool| {
+            for _ in 0..16 {
+                if ready() {
+                    return true;
+                }
+                strait_sync::primitive::spin_hint();
+            }
+            let start = Instant::now();
+            while start.elapsed() < limit {
+                for _ in 0..16 {
+                    if ready() {
+                        return true;
+                    }
+                    strait_sync::primitive::spin_hint();
+                }
+            }
+            false
+        };
+        match &mut *self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(_) => false,
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => !limit.is_zero() && until(&mut || shared.is_ready(interest)),
+            Inner::Local(local) => !limit.is_zero() && until(&mut || local.is_ready(interest)),
+        }
+    }
+
+    /// Spins for a message or room, holding the connection, until there is one or `give_up` returns true; then `false`.
+    ///
+    /// For those who share a connection behind a lock: `give_up` tells them that somebody else wants it.
+    pub fn spin_until(&mut self, interest: Interest, mut give_up: impl FnMut() -> bool) -> bool {
+        let mut gave_up = false;
+        let mut look = |ready: bool| {
+            gave_up = !ready && give_up();
+            ready || gave_up
+        };
+        let found = match &mut *self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => self.spin_socket.until(|| look(unix.is_ready(interest))),
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => self.spin.until(|| look(shared.is_ready(interest))),
+            Inner::Local(local) => self.spin.until(|| look(local.is_ready(interest))),
+        };
+        self.settle();
+        found && !gave_up
+    }
+}
+
+impl Transport for Connection {
+    #[inline]
+    fn limits(&self) -> MessageLimits {
+        match &*self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => unix.settled().limits,
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => shared.limits(),
+            Inner::Local(local) => local.limits(),
+        }
+    }
+
+    #[inline]
+    fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(), SendError> {
+        each!(self, inner => inner.try_send(max_bytes, fill))
+    }
+
+    #[inline]
+    fn publish(&mut self) -> Result<(), Error> {
+        let published = each!(self, inner => inner.publish());
+        self.settle();
+        published
+    }
+
+    #[inline]
+    fn try_recv(&mut self) -> Result<Option<Message>, Error> {
+        let received = each!(self, inner => inner.try_recv());
+        #[cfg(not(strait_loom))]
+        if matches!(*self.inner, Inner::Socket(_)) {
+            self.settle();
+            if matches!((&received, &*self.inner), (Ok(None), Inner::Shared(_))) {
+                return each!(self, inner => inner.try_recv());
+            }
+        }
+        received
+    }
+
+    #[inline]
+    fn is_ready(&mut self, interest: Interest) -> bool {
+        each!(self, inner => inner.is_ready(interest))
+    }
+
+    fn arm(&mut self, interest: Interest) -> Result<bool, Error> {
+        let armed = each!(self, inner => inner.arm(interest));
+        self.settle();
+        armed
+    }
+
+    fn disarm(&mut self) -> Result<(), Error> {
+        let disarmed = each!(self, inner => inner.disarm());
+        self.settle();
+        disarmed
+    }
+
+    fn sleeper(&self) -> Arc<dyn Sleep> {
+        match &*self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => unix.link().clone(),
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => shared.bell().clone(),
+            Inner::Local(local) => local.bell().clone(),
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<Result<(), Error>> {
+        self.publish()?;
+        if self.spin_in_task(interest) {
+            return Poll::Ready(Ok(()));
+        }
+        let ready = each!(self, inner => inner.poll_ready(cx, interest));
+        self.settle();
+        ready
+    }
+
+    fn wait_ready(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error> {
+        self.publish()?;
+        loop {
+            if self.spin(interest) {
+                self.settle();
+                return Ok(Wake::Ready);
+            }
+            if !self.arm(interest)? {
+                return Ok(Wake::Ready);
+            }
+            let woken = self.sleeper().sleep(deadline);
+            self.disarm()?;
+            match woken? {
+                Wake::Ready => {}
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        match &*self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => unix.stats(),
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => shared.stats(),
+            Inner::Local(local) => local.stats(),
+        }
+    }
+
+    fn close(&mut self) {
+        each!(self, inner => inner.close());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.is_forked() {
+            #[allow(unsafe_code)]
+            // SAFETY: `inner` is not used after this, because `self` is going.
+            unsafe {
+                ManuallyDrop::drop(&mut self.inner);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("transport", &self.transport()).finish_non_exhaustive()
+    }
+}

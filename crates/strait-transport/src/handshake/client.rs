@@ -1,0 +1,103 @@
+//! The client's half of the handshake, one type per state.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use strait_region::OwnRegion;
+
+use super::{Settled, frames::Control, greeting, is_ring, settle};
+use crate::{
+    error::Error,
+    options::Options,
+    segment::{self, Segments},
+    socket::framed::{Framed, Rider},
+};
+
+/// `Hello` is out.
+pub(crate) struct AwaitWelcome;
+
+impl AwaitWelcome {
+    /// Sends `Hello`.
+    pub(crate) fn hello(framed: &mut Framed, options: &Options) -> Result<Self, Error> {
+        framed.send_control(&Control::Hello(greeting(options)).encode(), None)?;
+        framed.flush()?;
+        Ok(Self)
+    }
+
+    /// Takes the server's answer.
+    pub(crate) fn on_answer(self, answer: Control, options: &Options) -> Result<Settled, Error> {
+        let welcome = match answer {
+            Control::Welcome(welcome) => welcome,
+            Control::Refuse(refusal) => return Err(Error::Refused(refusal)),
+            other => return Err(Error::corrupt(format!("a {} frame, expected Welcome or Refuse", other.name()))),
+        };
+        let same = greeting(options);
+        let agrees = welcome.version == same.version
+            && welcome.service == same.service
+            && welcome.codec == same.codec
+            && welcome.schema == same.schema
+            && (1..=same.max_in_flight).contains(&welcome.max_in_flight)
+            && matches!(welcome.record_align_bytes, 16 | 64)
+            && is_ring(welcome.ring_bytes, options.limits.max_ring_bytes);
+        if !agrees {
+            return Err(Error::corrupt(format!("a Welcome that does not answer the Hello: {welcome:?}")));
+        }
+        Ok(settle(&welcome, options.ring_bytes, welcome.ring_bytes))
+    }
+}
+
+/// The first message is out, the offer may follow.
+pub(crate) struct Ready {
+    pub(crate) service: Arc<str>,
+}
+
+/// The client's segment is on its way to the server.
+pub(crate) struct Offered {
+    own: Arc<OwnRegion>,
+    session: [u8; 16],
+}
+
+impl Ready {
+    /// Makes the client's segment and sends `Offer` with it; `Err` says why the connection stays on the socket.
+    pub(crate) fn offer(self, framed: &mut Framed, settled: &Settled) -> Result<Result<Offered, String>, Error> {
+        let mut session = [0; 16];
+        if rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty()) != Ok(session.len()) {
+            return Ok(Err("no random session id could be made".into()));
+        }
+        let own = match segment::create(settled, &self.service, segment::Side::Client, session) {
+            Ok(own) => Arc::new(own),
+            Err(error) => return Ok(Err(format!("the client could not make its segment: {error}"))),
+        };
+        let frame = Control::Offer { total_bytes: own.header().total_bytes, session };
+        framed.send_control(&frame.encode(), Some(Rider::Region(own.clone())))?;
+        Ok(Ok(Offered { own, session }))
+    }
+}
+
+impl Offered {
+    /// Maps the server's segment and queues `Commit`, or queues `Decline` and says why.
+    pub(crate) fn on_accept(
+        self,
+        fd: Result<OwnedFd, String>,
+        session: [u8; 16],
+        settled: &Settled,
+        framed: &mut Framed,
+    ) -> Result<Result<Segments, String>, Error> {
+        let opened = fd.and_then(|fd| {
+            if session != self.session {
+                return Err("the server answered another session".into());
+            }
+            segment::open(fd, settled, self.session).map_err(|error| error.to_string())
+        });
+        match opened {
+            Ok(peer) => {
+                framed.send_control(&Control::Commit.encode(), None)?;
+                Ok(Ok(Segments { own: self.own, peer: Arc::new(peer) }))
+            }
+            Err(why) => {
+                let reason = format!("the client could not take the server's segment: {why}");
+                framed.send_control(&Control::Decline { reason: reason.clone() }.encode(), None)?;
+                Ok(Err(reason))
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Connections between two processes of one host that start on a Unix socket and upgrade themselves to shared memory.
+//!
+//! One trait, [`Transport`], framed messages both ways; one type, [`Connection`], whatever it runs over: a socket, rings in
+//! sealed shared memory, or rings inside the process. No file descriptor, pid or address is part of the interface.
+//!
+//! ```
+//! use strait_transport::{Connection, Interest, Listener, Options, Transport};
+//!
+//! let dir = std::env::temp_dir().join(format!("strait-doc-{}", std::process::id()));
+//! let options = Options { runtime_dir: Some(dir.clone()), ..Options::default() };
+//! let listener = Listener::bind("echo", &options, None)?;
+//! let server = std::thread::spawn(move || -> Result<(), strait_transport::Error> {
+//!     let mut connection = listener.accept()?.unwrap().handshake()?;
+//!     for _ in 0..100 {
+//!         let message = loop {
+//!             match connection.try_recv()? {
+//!                 Some(message) => break message,
+//!                 None => connection.wait_ready(Interest::DATA, None)?,
+//!             };
+//!         };
+//!         connection.send(&message).unwrap();
+//!     }
+//!     Ok(())
+//! });
+//! let mut connection = Connection::connect("echo", &options)?;
+//! for turn in 0..100u32 {
+//!     connection.send(&turn.to_le_bytes()).unwrap();
+//!     let echo = loop {
+//!         match connection.try_recv()? {
+//!             Some(message) => break message,
+//!             None => connection.wait_ready(Interest::DATA, None)?,
+//!         };
+//!     };
+//!     assert_eq!(*echo, turn.to_le_bytes());
+//! }
+//! assert_eq!(connection.transport(), strait_transport::TransportKind::Shared);
+//! server.join().unwrap()?;
+//! # std::fs::remove_dir(dir).unwrap();
+//! # Ok::<(), strait_transport::Error>(())
+//! ```
+//!
+//! Guarantees, non-guarantees and trade-offs: the crate's README. The bytes: docs/PROTOCOL.md.
+#![deny(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("strait-transport needs Linux: memfd, seals, SCM_RIGHTS and pidfds have no counterpart elsewhere");
+
+#[cfg(not(strait_loom))]
+mod connect;
+mod connection;
+mod error;
+#[cfg(not(strait_loom))]
+mod handshake;
+mod limits;
+#[cfg(not(strait_loom))]
+mod listener;
+pub mod local;
+mod message;
+mod options;
+#[cfg(not(strait_loom))]
+mod peer;
+mod ring;
+#[cfg(not(strait_loom))]
+mod runtime_dir;
+#[cfg(not(strait_loom))]
+mod segment;
+#[cfg(not(strait_loom))]
+mod shared;
+#[cfg(not(strait_loom))]
+mod socket;
+mod transport;
+#[cfg(not(strait_loom))]
+mod unix;
+#[cfg(not(strait_loom))]
+mod waiting;
+
+pub use connection::Connection;
+pub use error::{Blame, Error, Refusal, SendError};
+pub use limits::Limits;
+#[cfg(not(strait_loom))]
+pub use listener::{Incoming, Listener, socket_path};
+pub use message::{Message, TransportKind};
+pub use options::{MIN_RING_BYTES, Options, Receive};
+#[cfg(not(strait_loom))]
+pub use runtime_dir::{MAX_NAME_BYTES, check_name};
+pub use strait_sync::{HonestPeer, ValidArchives};
+pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
+#[cfg(not(strait_loom))]
+pub use waiting::Interrupt;

@@ -1,0 +1,35 @@
+//! What a peer may cost at most. Every default is finite.
+
+use std::time::Duration;
+
+/// Bounds on what peers can make this process spend.
+///
+/// ```
+/// let limits = strait_transport::Limits { max_clients: 8, ..Default::default() };
+/// assert_eq!(limits.max_pending_handshakes, 16);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that a listener keeps at once (default 128). One more gets `Refuse{Busy}`.
+    pub max_clients: u32,
+    /// Connections that have not finished their handshake (default 16).
+    pub max_pending_handshakes: u32,
+    /// From `connect` or `accept` to `Welcome` (default 2 s).
+    pub handshake_timeout: Duration,
+    /// Largest ring that a peer may bring (default 64 MiB).
+    pub max_ring_bytes: u64,
+    /// Longest control frame in bytes (default 4,096).
+    pub max_control_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_clients: 128,
+            max_pending_handshakes: 16,
+            handshake_timeout: Duration::from_secs(2),
+            max_ring_bytes: 64 << 20,
+            max_control_bytes: 4096,
+        }
+    }
+}

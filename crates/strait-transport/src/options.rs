@@ -1,0 +1,140 @@
+//! How a connection is to be made.
+
+use std::{path::PathBuf, time::Duration};
+
+use strait_sync::HonestPeer;
+
+use crate::{error::Error, limits::Limits};
+
+/// Smallest ring.
+pub const MIN_RING_BYTES: u64 = 4096;
+
+/// How messages are received from a ring.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Receive {
+    /// Copied into a private buffer, then checked: sound for any peer.
+    #[default]
+    Copied,
+    /// Read in the ring where the peer wrote it, for as long as the message is held. When messages that are held span more
+    /// than half the ring, further ones are copied.
+    InPlace(HonestPeer),
+}
+
+/// How a connection is to be made. The same type serves both sides.
+///
+/// ```
+/// use strait_transport::Options;
+/// let options = Options { ring_bytes: 1 << 20, checksum: false, ..Options::default() };
+/// options.check().unwrap();
+/// assert_eq!(options.max_message_bytes(), 262_128);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Capacity of the ring that this side sends through: a power of two from 4 KiB to 64 MiB (default 256 KiB). A
+    /// message may be a quarter of it, less 16 bytes, on whatever transport it goes.
+    pub ring_bytes: u64,
+    /// Records start at multiples of this: 16 (default), or 64 where latency counts more than memory.
+    pub record_align_bytes: u32,
+    /// Whether to try shared memory (default true, unless the environment has `STRAIT_DISABLE_SHM=1`).
+    pub shared_memory: bool,
+    /// Whether messages carry a CRC32 (default true). On where either side wants it.
+    pub checksum: bool,
+    /// Whether messages carry the time (default true). On where either side wants it.
+    pub timestamp: bool,
+    /// How a ring's messages are received.
+    pub receive: Receive,
+    /// Longest spin of a thread before it sleeps (default 50 µs, zero on a single core).
+    pub spin: Duration,
+    /// Longest spin inside one poll of a task (default 5 µs, zero on a single core).
+    pub spin_async: Duration,
+    /// Longest spin of a thread on a socket, each look a system call (default zero).
+    pub spin_socket: Duration,
+    /// Service kind in `Hello` (1 is rpc); both sides must agree.
+    pub service: u8,
+    /// Codec in `Hello`; both sides must agree.
+    pub codec: u8,
+    /// Schema of the messages in `Hello`; both sides must agree.
+    pub schema: u64,
+    /// Messages in flight that this side can keep track of, 1..=4096 (default 64); the smaller of both sides' is settled.
+    pub max_in_flight: u32,
+    /// Where sockets lie, instead of the directory that the environment gives.
+    pub runtime_dir: Option<PathBuf>,
+    /// What the peer may cost.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let spin = |duration| if cores > 1 { duration } else { Duration::ZERO };
+        Self {
+            ring_bytes: 256 * 1024,
+            record_align_bytes: 16,
+            shared_memory: !shared_memory_disabled(),
+            checksum: true,
+            timestamp: true,
+            receive: Receive::Copied,
+            spin: spin(Duration::from_micros(50)),
+            spin_async: spin(Duration::from_micros(5)),
+            spin_socket: Duration::ZERO,
+            service: 0,
+            codec: 0,
+            schema: 0,
+            max_in_flight: 64,
+            runtime_dir: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Whether `STRAIT_DISABLE_SHM` says so: any value but the empty one and `0`.
+fn shared_memory_disabled() -> bool {
+    std::env::var_os("STRAIT_DISABLE_SHM").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+impl Options {
+    /// Checks each option against its range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] naming the first one that is out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        let bad = |option, found: String, expected| Err(Error::Option { option, found, expected });
+        if !self.ring_bytes.is_power_of_two() || !(MIN_RING_BYTES..=64 << 20).contains(&self.ring_bytes) {
+            return bad("ring_bytes", self.ring_bytes.to_string(), "a power of two from 4096 to 67108864");
+        }
+        if !matches!(self.record_align_bytes, 16 | 64) {
+            return bad("record_align_bytes", self.record_align_bytes.to_string(), "16 or 64");
+        }
+        if !(1..=4096).contains(&self.max_in_flight) {
+            return bad("max_in_flight", self.max_in_flight.to_string(), "1 to 4096");
+        }
+        if self.limits.max_ring_bytes > 64 << 20 {
+            return bad("limits.max_ring_bytes", self.limits.max_ring_bytes.to_string(), "at most 67108864");
+        }
+        Ok(())
+    }
+
+    /// Largest message that this side can send with these options, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        max_message_bytes(self.ring_bytes)
+    }
+}
+
+/// Largest message of a ring: a quarter of its capacity, less the record's header.
+pub(crate) fn max_message_bytes(ring_bytes: u64) -> usize {
+    (ring_bytes / 4 - 16) as usize
+}
+
+/// What goes into the envelope of each message, settled by the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Framing {
+    pub(crate) checksum: bool,
+    pub(crate) timestamp: bool,
+}
+
+impl Framing {
+    pub(crate) fn now(self) -> u64 {
+        if self.timestamp { strait_frame::now_micros() } else { 0 }
+    }
+}

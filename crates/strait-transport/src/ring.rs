@@ -1,0 +1,338 @@
+//! Messages over two rings: the part that shared memory and in-process connections have in common.
+//!
+//! What differs is how a sleeping peer is woken and how its end is learned: that is a [`Bell`].
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use strait_frame::EncodeError;
+use strait_spsc::{
+    ClaimError, Corrupt,
+    records::{Consumer, Guard, Meta, Producer},
+};
+use strait_sync::{Words, WordsMut};
+
+use crate::{
+    error::{Error, SendError},
+    message::{InPlace, Message, Pool, TransportKind},
+    options::{Framing, Receive},
+    transport::{Fill, Interest, MessageLimits, Sleep, Stats},
+};
+
+/// Wakes the peer, and tells of what the peer did besides writing memory.
+pub(crate) trait Bell: Sleep + Sized + 'static {
+    const KIND: TransportKind;
+
+    /// Wakes the peer.
+    fn ring(&self);
+
+    /// Takes in all rings that have come; returns how many, and whether the peer is gone.
+    fn drain(&self) -> Result<(u64, bool), Error>;
+
+    /// Fails in a forked child.
+    fn check_fork(&self) -> Result<(), Error>;
+
+    /// Waits in a task for a ring or the peer's end.
+    fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+
+    /// Ends the connection.
+    fn hang_up(&self);
+}
+
+/// Needless rings that a peer may send before it is taken for a flood.
+const SPARE_RINGS: u64 = 256;
+
+/// One end of two rings.
+pub(crate) struct RingTransport<Own: WordsMut, Peer: Words, B: Bell> {
+    producer: Producer<Own, Peer>,
+    consumer: Consumer<Own, Peer>,
+    bell: Arc<B>,
+    framing: Framing,
+    receive: Receive,
+    pool: Pool,
+    stats: Stats,
+    /// The size that found no room: the next wait for space is for this much.
+    wanted: usize,
+    /// Where the consumer stood when the peer's space ticket was last looked at.
+    space_checked_at: u64,
+    rings_due: u64,
+    rings_got: u64,
+    ended: Option<Error>,
+}
+
+impl<Own, Peer, B> RingTransport<Own, Peer, B>
+where
+    Own: WordsMut + 'static,
+    Peer: Words + 'static,
+    B: Bell,
+    InPlace: From<Held<Own, Peer, B>>,
+{
+    pub(crate) fn new(
+        (producer, consumer): (Producer<Own, Peer>, Consumer<Own, Peer>),
+        bell: Arc<B>,
+        framing: Framing,
+        receive: Receive,
+        pool: Pool,
+    ) -> Self {
+        let space_checked_at = consumer.position();
+        Self {
+            producer,
+            consumer,
+            bell,
+            framing,
+            receive,
+            pool,
+            stats: Stats::default(),
+            wanted: 0,
+            space_checked_at,
+            rings_due: 0,
+            rings_got: 0,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<B> {
+        &self.bell
+    }
+
+    /// Goes on with the counters of the transport before.
+    pub(crate) fn adopt_stats(&mut self, stats: Stats) {
+        self.stats = stats;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    pub(crate) fn limits(&self) -> MessageLimits {
+        MessageLimits {
+            max_send_bytes: self.producer.max_message_bytes(),
+            max_receive_bytes: self.consumer.max_message_bytes(),
+        }
+    }
+
+    pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(), SendError> {
+        self.bell.check_fork()?;
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone().into());
+        }
+        let mut grant = match self.producer.try_claim(max_bytes) {
+            Ok(grant) => grant,
+            Err(ClaimError::Full) => {
+                // What was staged is shown now: the peer must know of it before anybody waits for it to be read.
+                self.wake_reader();
+                self.wanted = if self.wanted == 0 { max_bytes } else { self.wanted.min(max_bytes) };
+                self.stats.full += 1;
+                return Err(SendError::Full);
+            }
+            Err(ClaimError::TooLarge { need, max }) => return Err(Error::TooLarge { need, max }.into()),
+            Err(ClaimError::Corrupt(corrupt)) => return Err(poisoned(&corrupt).into()),
+            Err(other) => return Err(Error::corrupt(other.to_string()).into()),
+        };
+        let span = grant.as_mut_slice();
+        let size = fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
+        let checksum = if self.framing.checksum { strait_frame::checksum(&span[..size]) } else { 0 };
+        grant.stage(size, Meta { timestamp: self.framing.now(), checksum });
+        self.wanted = 0;
+        self.stats.sent_messages += 1;
+        self.stats.sent_bytes += size as u64;
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn publish(&mut self) -> Result<(), Error> {
+        if self.producer.publish() {
+            self.wake_reader();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn wake_reader(&mut self) {
+        if self.producer.must_ring_data() {
+            self.stats.rings += 1;
+            self.bell.ring();
+        }
+    }
+
+    pub(crate) fn try_recv(&mut self) -> Result<Option<Message>, Error> {
+        self.bell.check_fork()?;
+        let Some(received) = self.next_message()? else {
+            // `ended` was learned before this look at the ring, so nothing can follow.
+            return self.ended.clone().map_or(Ok(None), Err);
+        };
+        let (message, size, meta) = received;
+        self.wake_writer();
+        if self.framing.checksum {
+            let found = strait_frame::checksum(&message);
+            if found != meta.checksum {
+                self.stats.checksum_errors += 1;
+                tracing::warn!(target: "strait", size, expected = meta.checksum, found, "discarded a message: wrong checksum");
+                return Err(Error::Checksum { size, expected: meta.checksum, found });
+            }
+        }
+        self.stats.received_messages += 1;
+        self.stats.received_bytes += size as u64;
+        Ok(Some(message))
+    }
+
+    /// Takes the next record out of the ring, or into a guard.
+    #[inline]
+    fn next_message(&mut self) -> Result<Option<(Message, usize, Meta)>, Error> {
+        let Some(record) = self.consumer.next().map_err(|corrupt| poisoned(&corrupt))? else { return Ok(None) };
+        let (size, meta) = (record.len(), record.meta());
+        let record = match self.receive {
+            Receive::Copied => record,
+            Receive::InPlace(trust) => match record.into_guard(trust) {
+                Ok(guard) => {
+                    let held = Held { guard: Some(guard), bell: self.bell.clone() };
+                    return Ok(Some((Message::in_place(held.into(), size, meta.timestamp, B::KIND), size, meta)));
+                }
+                Err((record, _too_many_held)) => record,
+            },
+        };
+        let mut buffer = self.pool.take(size);
+        record.copy_to(&mut buffer.words_mut()[..size.div_ceil(8)]);
+        Ok(Some((Message::copied(buffer, size, meta.timestamp, B::KIND), size, meta)))
+    }
+
+    /// Wakes a writer that waits for room, looking at its ticket once per quarter of the ring.
+    ///
+    /// A writer sleeps only while more than half the ring is occupied (a claim takes at most a quarter and padding another),
+    /// so among the records between the head that it saw last and its tail there is always one such look, and that look comes
+    /// after a head that the writer did not see: one of the two fences makes it ring.
+    #[inline]
+    fn wake_writer(&mut self) {
+        let position = self.consumer.position();
+        if position.wrapping_sub(self.space_checked_at) >= self.consumer.capacity_bytes() / 4 {
+            self.space_checked_at = position;
+            if self.consumer.must_ring_space() {
+                self.stats.rings += 1;
+                self.bell.ring();
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_ready(&mut self, interest: Interest) -> bool {
+        if self.ended.is_some() {
+            return true;
+        }
+        (interest.data && self.consumer.is_ready())
+            || (interest.space && self.producer.has_room(self.wanted).unwrap_or(true))
+    }
+
+    /// Shows tickets for what `interest` names; `false` where something is ready already, and then none is shown.
+    pub(crate) fn arm(&mut self, interest: Interest) -> Result<bool, Error> {
+        self.bell.check_fork()?;
+        self.publish()?;
+        if interest.data {
+            self.consumer.arm_data();
+            self.rings_due += 1;
+        }
+        if interest.space {
+            self.producer.arm_space();
+            self.rings_due += 1;
+        }
+        if interest.data && self.ended.is_none() && self.consumer.at_end().map_err(|corrupt| poisoned(&corrupt))? {
+            self.ended = Some(Error::Closed);
+        }
+        if self.is_ready(interest) {
+            self.disarm_tickets();
+            return Ok(false);
+        }
+        self.stats.parks += 1;
+        Ok(true)
+    }
+
+    fn disarm_tickets(&mut self) {
+        self.consumer.disarm_data();
+        self.producer.disarm_space();
+    }
+
+    /// Takes the tickets back and takes in what rang.
+    pub(crate) fn disarm(&mut self) -> Result<(), Error> {
+        self.disarm_tickets();
+        let (rings, gone) = self.bell.drain()?;
+        self.count_rings(rings)?;
+        if gone && self.ended.is_none() {
+            // In good order only if the peer said so before it went.
+            let closed = self.consumer.peer_closed();
+            self.ended = Some(if closed { Error::Closed } else { Error::PeerGone });
+        }
+        Ok(())
+    }
+
+    /// A peer rings at most once per ticket, a held message's release perhaps once more.
+    pub(crate) fn count_rings(&mut self, rings: u64) -> Result<(), Error> {
+        self.rings_got += rings;
+        if self.rings_got > 2 * self.rings_due + SPARE_RINGS {
+            let what = format!("{} doorbells for {} sleeps: a flood", self.rings_got, self.rings_due);
+            self.ended = Some(Error::corrupt(what));
+            self.bell.hang_up();
+            return self.ended.clone().map_or(Ok(()), Err);
+        }
+        Ok(())
+    }
+
+    /// Waits in a task; the caller has spun already.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<Result<(), Error>> {
+        loop {
+            if !self.arm(interest)? {
+                return Poll::Ready(Ok(()));
+            }
+            match self.bell.poll_rung(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => self.disarm()?,
+            }
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.producer.close();
+        if self.producer.must_ring_data() {
+            self.bell.ring();
+        }
+    }
+}
+
+fn poisoned(corrupt: &Corrupt) -> Error {
+    Error::corrupt(corrupt.to_string())
+}
+
+/// What an encoder's failure means for a send.
+pub(crate) fn fill_error(error: EncodeError, claimed: usize) -> SendError {
+    match error {
+        EncodeError::TooLarge { .. } => SendError::Short { claimed },
+        other => SendError::Failed(Error::Encode(Arc::new(other))),
+    }
+}
+
+/// A message in place: gives its space back when dropped, and wakes a writer that waits for it.
+pub(crate) struct Held<Own: WordsMut, Peer: Words, B: Bell> {
+    guard: Option<Guard<Own, Peer>>,
+    bell: Arc<B>,
+}
+
+impl<Own: WordsMut, Peer: Words, B: Bell> std::ops::Deref for Held<Own, Peer, B> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.guard.as_deref().unwrap_or_default()
+    }
+}
+
+impl<Own: WordsMut, Peer: Words, B: Bell> Drop for Held<Own, Peer, B> {
+    fn drop(&mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        if self.bell.check_fork().is_err() {
+            std::mem::forget(guard); // the mapping belongs to the parent
+        } else if guard.release() {
+            self.bell.ring();
+        }
+    }
+}

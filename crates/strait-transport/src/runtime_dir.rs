@@ -1,0 +1,184 @@
+//! Where sockets lie: a directory that only this user can enter.
+//!
+//! `$XDG_RUNTIME_DIR/strait`, else `/run/user/<uid>/strait`, else `/tmp/strait-<uid>`. Whichever it is, it must be a real
+//! directory of this user with mode 0700; it is made if it is missing. All work goes through its descriptor, so that
+//! neither a symlink that appears later nor the 108 bytes of a socket path matter.
+
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags},
+    io::Errno,
+};
+
+use crate::error::Error;
+
+/// Longest service name in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// Checks that `name` can be a service's.
+///
+/// # Errors
+///
+/// [`Error::Name`] unless it has 1 to 64 characters out of `A-Z a-z 0-9 . _ -` and does not begin with a dot.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.starts_with('.') || !name.bytes().all(good) {
+        let expected = "1 to 64 characters out of A-Z a-z 0-9 . _ -, the first of them no dot";
+        return Err(Error::Name { name: name.chars().take(80).collect(), expected });
+    }
+    Ok(())
+}
+
+/// The open runtime directory.
+#[derive(Debug)]
+pub(crate) struct RuntimeDir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl RuntimeDir {
+    /// Opens `chosen`, or the directory that the environment gives; makes it if it is missing.
+    pub(crate) fn open(chosen: Option<&Path>) -> Result<Self, Error> {
+        let path = match chosen {
+            Some(path) => path.to_owned(),
+            None => default_path(),
+        };
+        let bad = |why: String| Error::RuntimeDir { path: path.clone(), why };
+        match rustix::fs::mkdir(&path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(bad(format!("cannot be made: {error}; set XDG_RUNTIME_DIR to a directory of yours"))),
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| match error {
+            Errno::LOOP | Errno::NOTDIR => bad("is a symlink or no directory; remove it".into()),
+            error => bad(format!("cannot be opened: {error}")),
+        })?;
+        let stat = rustix::fs::fstat(&fd).map_err(|error| Error::io("fstat", error))?;
+        let (owner, expected) = (stat.st_uid, rustix::process::geteuid().as_raw());
+        if owner != expected {
+            return Err(bad(format!("belongs to user {owner}, expected {expected}")));
+        }
+        let mode = stat.st_mode & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(bad(format!("has mode {mode:03o}, expected 700: others must not enter it (chmod 700)")));
+        }
+        Ok(Self { fd, path })
+    }
+
+    /// The path of a service's socket, for messages.
+    pub(crate) fn socket_path(&self, name: &str) -> PathBuf {
+        self.path.join(socket_name(name))
+    }
+
+    /// The same through the directory's descriptor: short enough for a socket address, whatever the directory's path.
+    pub(crate) fn socket_address(&self, name: &str) -> PathBuf {
+        format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), socket_name(name)).into()
+    }
+
+    /// Removes a service's socket.
+    pub(crate) fn unlink(&self, name: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.fd, socket_name(name), rustix::fs::AtFlags::empty())
+    }
+
+    /// Device and inode of a service's socket.
+    pub(crate) fn identity(&self, name: &str) -> Option<(u64, u64)> {
+        let stat = rustix::fs::statat(&self.fd, socket_name(name), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    }
+
+    /// Keeps other processes from binding or unlinking until the result is dropped. The lock is on the directory itself, on
+    /// an open file description of its own, so that the kernel gives it back when this process dies.
+    pub(crate) fn lock(&self) -> Result<DirLock, Error> {
+        let own = rustix::fs::openat(&self.fd, c".", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| Error::io("opening the runtime directory", error))?;
+        loop {
+            match rustix::fs::flock(&own, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(DirLock { _own: own }),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Error::io("flock", error)),
+            }
+        }
+    }
+}
+
+/// Held while a socket is bound or unlinked.
+pub(crate) struct DirLock {
+    _own: OwnedFd,
+}
+
+fn socket_name(name: &str) -> String {
+    format!("{name}.sock")
+}
+
+fn default_path() -> PathBuf {
+    if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        return Path::new(&dir).join("strait");
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let run = PathBuf::from(format!("/run/user/{uid}"));
+    if run.is_dir() { run.join("strait") } else { PathBuf::from(format!("/tmp/strait-{uid}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn scratch(tag: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("strait-dir-{}-{tag}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn names_that_are_no_file_names_are_refused() {
+        for name in ["", ".", "..", ".hidden", "a/b", "a b", "a\0b", "ü", &"x".repeat(65)] {
+            assert!(matches!(check_name(name), Err(Error::Name { .. })), "{name:?}");
+        }
+        for name in ["a", "quotes", "a.b-c_D9", &"x".repeat(64)] {
+            check_name(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_missing_directory_is_made_for_this_user_alone() {
+        let path = scratch("made");
+        RuntimeDir::open(Some(&path)).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused() {
+        let path = scratch("open");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = RuntimeDir::open(Some(&path)).unwrap_err();
+        assert!(error.to_string().contains("mode 755, expected 700"), "{error}");
+        std::fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_symlink_is_refused() {
+        let (target, link) = (scratch("target"), scratch("link"));
+        std::fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let error = RuntimeDir::open(Some(&link)).unwrap_err();
+        assert!(error.to_string().contains("symlink"), "{error}");
+        std::fs::remove_file(&link).unwrap();
+        std::fs::remove_dir(&target).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_refused() {
+        let path = scratch("file");
+        std::fs::write(&path, b"").unwrap();
+        assert!(matches!(RuntimeDir::open(Some(&path)), Err(Error::RuntimeDir { .. })));
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,335 @@
+//! Frames over the stream: envelopes and payloads, control frames, and the descriptors that come with those.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use strait_frame::{ENVELOPE_BYTES, Envelope};
+
+use crate::{
+    error::{Error, SendError},
+    message::{Message, Pool, PooledBuffer, TransportKind},
+    options::Framing,
+    socket::fds::{self, Ancillary},
+    transport::{Fill, MessageLimits},
+    waiting::Link,
+};
+
+/// One read takes at most this many bytes of small frames.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A frame that has arrived whole.
+pub(crate) enum Frame {
+    /// A message.
+    Data(Message),
+    /// A control frame, with the descriptors that came no later than it.
+    Control(PooledBuffer, usize, Vec<OwnedFd>, bool),
+}
+
+struct Partial {
+    envelope: Envelope,
+    buffer: PooledBuffer,
+    filled: usize,
+}
+
+/// Frames in both directions over one socket, never blocking.
+pub(crate) struct Framed {
+    link: Arc<Link>,
+    framing: Framing,
+    limits: MessageLimits,
+    max_control_bytes: u32,
+    pool: Pool,
+    // in
+    input: Box<[u8]>,
+    start: usize,
+    end: usize,
+    partial: Option<Partial>,
+    fds: Vec<OwnedFd>,
+    truncated: bool,
+    ended: bool,
+    // out
+    output: Vec<u8>,
+    sent: usize,
+    /// Descriptors to send, each with the first byte of the frame that starts at this place in `output`.
+    riders: VecDeque<(usize, Rider)>,
+}
+
+/// A descriptor that travels with a frame.
+pub(crate) enum Rider {
+    /// The memory of our segment, which stays open here.
+    Region(Arc<strait_region::OwnRegion>),
+}
+
+impl Rider {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Region(region) => region.fd(),
+        }
+    }
+}
+
+impl Framed {
+    pub(crate) fn new(link: Arc<Link>, max_control_bytes: u32, pool: Pool) -> Self {
+        Self {
+            link,
+            framing: Framing { checksum: true, timestamp: true },
+            // Until Welcome nothing but control frames may pass.
+            limits: MessageLimits { max_send_bytes: 0, max_receive_bytes: 0 },
+            max_control_bytes,
+            pool,
+            input: vec![0; READ_BYTES].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            partial: None,
+            fds: Vec::new(),
+            truncated: false,
+            ended: false,
+            output: Vec::new(),
+            sent: 0,
+            riders: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn limits(&self) -> MessageLimits {
+        self.limits
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Sets what the handshake has settled.
+    pub(crate) fn settle(&mut self, framing: Framing, limits: MessageLimits) {
+        self.framing = framing;
+        self.limits = limits;
+    }
+
+    // ---- in ----
+
+    /// The next whole frame; reads the socket as far as needed. `None` where it has no more for now.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Error> {
+        loop {
+            if let Some(frame) = self.parse()? {
+                return Ok(Some(frame));
+            }
+            if !self.fill()? {
+                return if self.ended { Err(Error::PeerGone) } else { Ok(None) };
+            }
+        }
+    }
+
+    /// Whether a `next` would return something, as far as is known without a system call.
+    pub(crate) fn has_input(&self) -> bool {
+        self.ended || (self.partial.is_none() && self.end - self.start >= ENVELOPE_BYTES)
+    }
+
+    fn parse(&mut self) -> Result<Option<Frame>, Error> {
+        let mut partial = match self.partial.take() {
+            Some(partial) => partial,
+            None => {
+                let Some(envelope) = self.input[self.start..self.end].first_chunk::<ENVELOPE_BYTES>() else {
+                    return Ok(None);
+                };
+                let max_payload = u32::try_from(self.limits.max_receive_bytes).unwrap_or(u32::MAX);
+                let envelope = Envelope::decode(envelope, max_payload, self.max_control_bytes)?;
+                self.start += ENVELOPE_BYTES;
+                let buffer = self.pool.take(envelope.size as usize);
+                Partial { envelope, buffer, filled: 0 }
+            }
+        };
+        let size = partial.envelope.size as usize;
+        let take = (size - partial.filled).min(self.end - self.start);
+        let bytes = &self.input[self.start..self.start + take];
+        partial.buffer.bytes_mut()[partial.filled..partial.filled + take].copy_from_slice(bytes);
+        partial.filled += take;
+        self.start += take;
+        if partial.filled < size {
+            self.partial = Some(partial);
+            return Ok(None);
+        }
+        let Partial { envelope, buffer, .. } = partial;
+        if envelope.control || self.framing.checksum {
+            let payload = &buffer.bytes()[..size];
+            if let Err(mismatch) = envelope.verify(payload) {
+                if envelope.control {
+                    return Err(mismatch.into());
+                }
+                let found = strait_frame::checksum(payload);
+                return Err(Error::Checksum { size, expected: envelope.checksum, found });
+            }
+        }
+        if envelope.control {
+            let truncated = std::mem::take(&mut self.truncated);
+            return Ok(Some(Frame::Control(buffer, size, std::mem::take(&mut self.fds), truncated)));
+        }
+        Ok(Some(Frame::Data(Message::copied(buffer, size, envelope.timestamp, TransportKind::Socket))))
+    }
+
+    /// Reads once from the socket; `false` where it has nothing, or has ended.
+    fn fill(&mut self) -> Result<bool, Error> {
+        if self.ended {
+            return Ok(false);
+        }
+        let mut ancillary = Ancillary::default();
+        // A long payload goes straight to where it belongs.
+        let direct = self.partial.is_some() && self.start == self.end;
+        let result = if let (Some(partial), true) = (&mut self.partial, direct) {
+            let size = partial.envelope.size as usize;
+            let result = fds::receive(self.link.fd(), &mut partial.buffer.bytes_mut()[partial.filled..size], &mut ancillary);
+            if let Ok(received) = result {
+                partial.filled += received;
+            }
+            result
+        } else {
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            let result = fds::receive(self.link.fd(), &mut self.input[self.end..], &mut ancillary);
+            if let Ok(received) = result {
+                self.end += received;
+            }
+            result
+        };
+        self.truncated |= ancillary.truncated;
+        self.fds.append(&mut ancillary.fds);
+        if self.fds.len() > 4 {
+            return Err(Error::corrupt("more than 4 descriptors wait for a frame that takes them"));
+        }
+        if let Some(pidfd) = ancillary.pidfd {
+            self.link.keep_pidfd(pidfd);
+        }
+        match result {
+            Ok(0) => {
+                self.ended = true;
+                Ok(false)
+            }
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if is_hang_up(&error) => {
+                self.ended = true;
+                Ok(false)
+            }
+            Err(error) => Err(Error::io("recvmsg", error)),
+        }
+    }
+
+    /// Bytes that came behind the last frame: after the switch they are doorbells.
+    pub(crate) fn take_rest(&mut self) -> usize {
+        let rest = self.end - self.start;
+        self.start = self.end;
+        rest
+    }
+
+    // ---- out ----
+
+    /// Appends a data frame that `fill` writes.
+    pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<usize, SendError> {
+        let max = self.limits.max_send_bytes;
+        if max_bytes > max {
+            return Err(Error::TooLarge { need: max_bytes, max }.into());
+        }
+        if !self.has_room(max_bytes) {
+            self.flush()?;
+            if !self.has_room(max_bytes) {
+                return Err(SendError::Full);
+            }
+        }
+        let at = self.output.len();
+        self.output.resize(at + ENVELOPE_BYTES + max_bytes, 0);
+        let payload = &mut self.output[at + ENVELOPE_BYTES..];
+        let size = match fill(payload) {
+            Ok(size) => size.min(max_bytes),
+            Err(error) => {
+                self.output.truncate(at);
+                return Err(crate::ring::fill_error(error, max_bytes));
+            }
+        };
+        self.output.truncate(at + ENVELOPE_BYTES + size);
+        let envelope = Envelope::seal(&self.output[at + ENVELOPE_BYTES..], self.framing.now(), self.framing.checksum)
+            .map_err(Error::from)?;
+        self.output[at..at + ENVELOPE_BYTES].copy_from_slice(&envelope.encode());
+        Ok(size)
+    }
+
+    /// Whether a message of `bytes` would be taken: some output may wait, without end it may not.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let waiting = self.output.len() - self.sent;
+        waiting == 0 || waiting + ENVELOPE_BYTES + bytes <= self.limits.max_send_bytes + ENVELOPE_BYTES
+    }
+
+    /// Appends a control frame.
+    pub(crate) fn send_control(&mut self, payload: &[u8], rider: Option<Rider>) -> Result<(), Error> {
+        let mut envelope = Envelope::seal(payload, strait_frame::now_micros(), true)?;
+        envelope.control = true;
+        if let Some(rider) = rider {
+            self.riders.push_back((self.output.len(), rider));
+        }
+        self.output.extend_from_slice(&envelope.encode());
+        self.output.extend_from_slice(payload);
+        Ok(())
+    }
+
+    /// Whether output waits for the socket.
+    pub(crate) fn has_output(&self) -> bool {
+        self.sent < self.output.len()
+    }
+
+    /// Sends as much as the socket takes now.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        while self.sent < self.output.len() {
+            // A descriptor goes with the first byte of its frame, so a send ends where the next such frame begins.
+            let mut end = self.output.len();
+            let mut rider = None;
+            if let Some((at, first)) = self.riders.front() {
+                if *at == self.sent {
+                    rider = Some(first.fd());
+                    end = self.riders.get(1).map_or(end, |(at, _)| *at);
+                } else {
+                    end = *at;
+                }
+            }
+            let with_fd = rider.is_some();
+            match fds::send(self.link.fd(), &self.output[self.sent..end], rider) {
+                Ok(sent) => {
+                    self.sent += sent;
+                    if with_fd && sent > 0 {
+                        self.riders.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_hang_up(&error) => return Err(Error::PeerGone),
+                Err(error) => return Err(Error::io("sendmsg", error)),
+            }
+        }
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        } else if self.sent > READ_BYTES {
+            self.output.drain(..self.sent);
+            self.riders.iter_mut().for_each(|(at, _)| *at -= self.sent);
+            self.sent = 0;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Framed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.fd()
+    }
+}
+
+pub(crate) fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
+}

@@ -1,0 +1,4 @@
+//! The Unix stream socket: bytes, descriptors and frames.
+
+pub(crate) mod fds;
+pub(crate) mod framed;

@@ -1,0 +1,167 @@
+//! The one interface of all transports: framed messages both ways, never blocking, and two ways to wait.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use strait_frame::EncodeError;
+
+use crate::{
+    error::{Error, SendError},
+    message::Message,
+};
+
+/// Fills a claimed span with a message and returns its length in bytes.
+pub type Fill<'a> = dyn FnMut(&mut [u8]) -> Result<usize, EncodeError> + 'a;
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    pub(crate) data: bool,
+    pub(crate) space: bool,
+}
+
+impl Interest {
+    /// A message to receive, or the end.
+    pub const DATA: Self = Self { data: true, space: false };
+    /// Room for the message that did not fit last.
+    pub const SPACE: Self = Self { data: false, space: true };
+    /// Either.
+    pub const BOTH: Self = Self { data: true, space: true };
+
+    /// `DATA`, and `SPACE` too if `space`.
+    pub const fn data_and(space: bool) -> Self {
+        Self { data: true, space }
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Something may be ready: try.
+    Ready,
+    /// The deadline passed.
+    TimedOut,
+    /// Somebody called [`Interrupt::raise`](crate::Interrupt::raise).
+    Interrupted,
+}
+
+/// Largest messages in bytes, fixed when the connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageLimits {
+    /// Largest message that can be sent.
+    pub max_send_bytes: usize,
+    /// Largest message that can arrive.
+    pub max_receive_bytes: usize,
+}
+
+/// What a connection has done so far, as seen from this end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages sent.
+    pub sent_messages: u64,
+    /// Payload bytes sent.
+    pub sent_bytes: u64,
+    /// Messages received.
+    pub received_messages: u64,
+    /// Payload bytes received.
+    pub received_bytes: u64,
+    /// Sends that found no room.
+    pub full: u64,
+    /// Messages discarded because their checksum was wrong.
+    pub checksum_errors: u64,
+    /// How often this end went to sleep.
+    pub parks: u64,
+    /// How often this end had to wake the peer.
+    pub rings: u64,
+}
+
+/// Puts a thread to sleep until its connection needs a look, without borrowing the connection.
+pub trait Sleep: Send + Sync {
+    /// Sleeps until woken, until `deadline`, or until interrupted. Wakes spuriously.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses to wait.
+    fn sleep(&self, deadline: Option<Instant>) -> Result<Wake, Error>;
+}
+
+/// Framed messages in both directions.
+///
+/// The core never blocks. A message is claimed, filled in place and taken into an open batch by
+/// [`try_send`](Transport::try_send); [`publish`](Transport::publish) shows the batch to the peer and wakes it once.
+///
+/// Waiting comes in two forms: [`poll_ready`](Transport::poll_ready) for tasks and [`wait_ready`](Transport::wait_ready)
+/// for threads. Threads that share a connection behind a lock use the pieces of the latter: [`arm`](Transport::arm) with
+/// the lock, [`sleeper`](Transport::sleeper)`.sleep()` without it, [`disarm`](Transport::disarm) with it again.
+///
+/// No file descriptor, pid or memory appears here, so that a transport can also run over a network.
+pub trait Transport: Send {
+    /// Largest messages.
+    fn limits(&self) -> MessageLimits;
+
+    /// Claims `max_bytes`, lets `fill` write, and takes the message into the open batch.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] where there is no room now; [`SendError::Short`] where `fill` wanted more than `max_bytes`;
+    /// [`Error::TooLarge`] where `max_bytes` is over the limit. Nothing is sent then.
+    fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(), SendError>;
+
+    /// Shows the peer what was sent since the last call, and wakes it if it sleeps.
+    ///
+    /// # Errors
+    ///
+    /// The connection's end or its poison.
+    fn publish(&mut self) -> Result<(), Error>;
+
+    /// The next message, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checksum`] once for a message that was discarded: the connection goes on. [`Error::Closed`],
+    /// [`Error::PeerGone`] and [`Error::Corrupt`] are final.
+    fn try_recv(&mut self) -> Result<Option<Message>, Error>;
+
+    /// Whether a `try_recv` or a `try_send` would get on now; cheap enough to spin on.
+    fn is_ready(&mut self, interest: Interest) -> bool;
+
+    /// Announces a sleep. `false` where something is ready already: then do not sleep.
+    ///
+    /// # Errors
+    ///
+    /// The connection's end or its poison.
+    fn arm(&mut self, interest: Interest) -> Result<bool, Error>;
+
+    /// Ends an announced sleep and takes in what woke it.
+    ///
+    /// # Errors
+    ///
+    /// The connection's poison.
+    fn disarm(&mut self) -> Result<(), Error>;
+
+    /// Where to sleep between `arm` and `disarm`.
+    fn sleeper(&self) -> Arc<dyn Sleep>;
+
+    /// Waits in a task: ready where something may be, else `cx` is woken when it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] on a connection that was opened for blocking use; the connection's end or its poison.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<Result<(), Error>>;
+
+    /// Waits in a thread: spins, yields, then sleeps until something may be ready or `deadline` passes.
+    ///
+    /// # Errors
+    ///
+    /// The connection's end or its poison.
+    fn wait_ready(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error>;
+
+    /// What happened so far.
+    fn stats(&self) -> Stats;
+
+    /// Publishes what is sent and tells the peer that no more comes. What the peer sent can still be received.
+    fn close(&mut self);
+}

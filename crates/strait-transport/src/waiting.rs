@@ -1,0 +1,252 @@
+//! The descriptors of one connection, and sleeping on them.
+//!
+//! A connection sleeps on its socket and on the pidfd of its peer. A doorbell byte, a hang-up and a death all end the sleep,
+//! whichever comes first; nothing here runs on a timer.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+#[cfg(feature = "tokio")]
+use tokio::io::{Interest as TokioInterest, unix::AsyncFd};
+
+use crate::{
+    error::Error,
+    transport::{Sleep, Wake},
+};
+
+/// Wakes threads that wait on connections: all of them, at once, for good.
+///
+/// ```
+/// let interrupt = strait_transport::Interrupt::new().unwrap();
+/// assert!(!interrupt.is_raised());
+/// interrupt.raise();
+/// assert!(interrupt.is_raised());
+/// ```
+#[derive(Debug)]
+pub struct Interrupt {
+    event: OwnedFd,
+    raised: AtomicBool,
+}
+
+impl Interrupt {
+    /// Makes one that is not raised.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where no descriptor is left.
+    pub fn new() -> Result<Self, Error> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::io("eventfd", error))?;
+        Ok(Self { event, raised: AtomicBool::new(false) })
+    }
+
+    /// Ends every wait on it, present and future.
+    pub fn raise(&self) {
+        // ORDERING: Release; pairs with the Acquire in `is_raised`.
+        self.raised.store(true, Ordering::Release);
+        // The only failure of an eventfd write is a counter that is full, and then it is readable, which is all we want.
+        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+    }
+
+    /// Whether somebody raised it.
+    pub fn is_raised(&self) -> bool {
+        // ORDERING: Acquire; pairs with the Release in `raise`.
+        self.raised.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+/// Registers a descriptor with the tokio runtime that runs the caller.
+#[cfg(feature = "tokio")]
+#[allow(unsafe_code)]
+pub(crate) fn register(fd: OwnedFd, interest: TokioInterest) -> Result<AsyncFd<OwnedFd>, Error> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(Error::Usage("async connections need a tokio runtime: call this from inside one, or use the blocking API"));
+    }
+    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and the `AsyncFd` owns it.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }
+        .map_err(|error| Error::io("registering with the runtime", std::io::Error::from(error)))
+}
+
+enum Descriptor {
+    Blocking(OwnedFd),
+    #[cfg(feature = "tokio")]
+    Async(AsyncFd<OwnedFd>),
+}
+
+impl Descriptor {
+    fn new(fd: OwnedFd, is_async: bool) -> Result<Self, Error> {
+        #[cfg(feature = "tokio")]
+        if is_async {
+            // A pidfd is never writable; it costs nothing to ask.
+            return Ok(Self::Async(register(fd, TokioInterest::READABLE | TokioInterest::WRITABLE)?));
+        }
+        let _ = is_async;
+        Ok(Self::Blocking(fd))
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Blocking(fd) => fd.as_fd(),
+            #[cfg(feature = "tokio")]
+            Self::Async(fd) => fd.get_ref().as_fd(),
+        }
+    }
+}
+
+/// The descriptors of one connection.
+pub(crate) struct Link {
+    socket: Descriptor,
+    pidfd: OnceLock<Descriptor>,
+    interrupt: Option<Arc<Interrupt>>,
+    /// Whether output waits for the socket: then a sleep also ends when it takes more.
+    wants_output: AtomicBool,
+    is_async: bool,
+    fork: strait_region::ForkToken,
+}
+
+impl Link {
+    /// Takes over a connected socket. `is_async` registers it with the tokio runtime that runs the caller.
+    pub(crate) fn new(socket: OwnedFd, is_async: bool, interrupt: Option<Arc<Interrupt>>) -> Result<Self, Error> {
+        // Older kernels have no pidfd to pass; then a hang-up alone tells of a death.
+        let _ = super::socket::fds::set_pass_pidfd(socket.as_fd(), true);
+        let fork = strait_region::ForkToken::current().map_err(|error| Error::io("mapping the fork page", error))?;
+        let socket = Descriptor::new(socket, is_async)?;
+        let (pidfd, wants_output) = (OnceLock::new(), AtomicBool::new(false));
+        Ok(Self { socket, pidfd, interrupt, wants_output, is_async, fork })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    #[inline]
+    pub(crate) fn check_fork(&self) -> Result<(), Error> {
+        self.fork.check().map_err(|_| Error::Forked)
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.fork.is_forked()
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        self.is_async
+    }
+
+    /// Keeps the first pidfd that comes; later ones are closed.
+    pub(crate) fn keep_pidfd(&self, pidfd: OwnedFd) {
+        if self.pidfd.get().is_none() {
+            // Where the runtime refuses it, hang-up alone tells of a death.
+            if let Ok(pidfd) = Descriptor::new(pidfd, self.is_async) {
+                let _ = self.pidfd.set(pidfd);
+            }
+        }
+    }
+
+    /// No pidfds with doorbells: they need none, and each would cost a descriptor.
+    pub(crate) fn stop_passing_pidfds(&self) {
+        let _ = super::socket::fds::set_pass_pidfd(self.fd(), false);
+    }
+
+    pub(crate) fn set_wants_output(&self, wants: bool) {
+        // ORDERING: Relaxed; a hint for this side's own next sleep, which the same thread begins or a lock orders.
+        self.wants_output.store(wants, Ordering::Relaxed);
+    }
+
+    /// Whether the process that sent the peer's bytes is dead.
+    pub(crate) fn peer_is_dead(&self) -> bool {
+        let Some(pidfd) = self.pidfd.get() else { return false };
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Ends the connection for both sides.
+    pub(crate) fn shutdown(&self) {
+        let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Both);
+    }
+
+    /// Waits in a task until the socket or the pidfd has something; then the caller must look at the socket until it would
+    /// block, or the wait ends at once again.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Descriptor::Async(socket) = &self.socket else {
+            return Poll::Ready(Err(Error::Usage("this connection was opened for blocking use: open it with the async API")));
+        };
+        let failed = |error| Error::io("waiting in the runtime", error);
+        if self.wants_output.load(Ordering::Relaxed) {
+            match socket.poll_write_ready(cx) {
+                Poll::Ready(Ok(mut guard)) => {
+                    guard.clear_ready();
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(error))),
+                Poll::Pending => {}
+            }
+        }
+        match socket.poll_read_ready(cx) {
+            Poll::Ready(Ok(mut guard)) => {
+                guard.clear_ready();
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(error))),
+            Poll::Pending => {}
+        }
+        if let Some(Descriptor::Async(pidfd)) = self.pidfd.get() {
+            match pidfd.poll_read_ready(cx) {
+                // Never cleared: who is dead stays dead.
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(error))),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Sleep for Link {
+    fn sleep(&self, deadline: Option<Instant>) -> Result<Wake, Error> {
+        if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) {
+            return Ok(Wake::Interrupted);
+        }
+        let timeout = match deadline {
+            None => None,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(Wake::TimedOut);
+                }
+                Some(rustix::event::Timespec {
+                    tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                    tv_nsec: left.subsec_nanos().into(),
+                })
+            }
+        };
+        // ORDERING: Relaxed; see `set_wants_output`.
+        let output = if self.wants_output.load(Ordering::Relaxed) { PollFlags::OUT } else { PollFlags::empty() };
+        let socket = PollFd::new(&self.socket, PollFlags::IN | output);
+        // A missing descriptor is stood in for by the socket itself, asked for nothing.
+        let nothing = || PollFd::new(&self.socket, PollFlags::empty());
+        let pidfd = self.pidfd.get().map_or_else(nothing, |pidfd| PollFd::new(pidfd, PollFlags::IN));
+        let interrupt = self.interrupt.as_ref().map(|interrupt| interrupt.fd());
+        let interrupt = interrupt.as_ref().map_or_else(nothing, |fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut [socket, pidfd, interrupt], timeout.as_ref()) {
+            Ok(0) => Ok(Wake::TimedOut),
+            Ok(_) if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) => Ok(Wake::Interrupted),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wake::Ready),
+            Err(error) => Err(Error::io("poll", error)),
+        }
+    }
+}

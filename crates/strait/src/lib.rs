@@ -1,0 +1,1 @@
+//! Shared-memory IPC: the facade over the strait crates

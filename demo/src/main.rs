@@ -1,0 +1,2 @@
+//! strait-demo
+fn main() {}
