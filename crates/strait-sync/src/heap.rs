@@ -27,7 +27,8 @@ impl Heap {
         let len_bytes = len_bytes.max(128).next_multiple_of(128);
         #[cfg(not(strait_loom))]
         {
-            let layout = core::alloc::Layout::from_size_align(len_bytes, 128).expect("a heap of at most isize::MAX bytes");
+            let layout =
+                core::alloc::Layout::from_size_align(len_bytes, 128).expect("a heap of at most isize::MAX bytes");
             // SAFETY: the layout's size is not zero.
             let base = unsafe { alloc::alloc::alloc_zeroed(layout) };
             let base = core::ptr::NonNull::new(base).unwrap_or_else(|| alloc::alloc::handle_alloc_error(layout));

@@ -102,7 +102,13 @@ impl<'a> Dial<'a> {
         let link = Arc::new(Link::new(socket, is_async, None)?);
         let mut framed = Framed::new(link, self.options.limits.max_control_bytes, Pool::default());
         let state = Some(AwaitWelcome::hello(&mut framed, self.options)?);
-        Ok(Opening { framed: Some(framed), await_welcome: state, service: self.name.into(), options: self.options.clone(), permit: None })
+        Ok(Opening {
+            framed: Some(framed),
+            await_welcome: state,
+            service: self.name.into(),
+            options: self.options.clone(),
+            permit: None,
+        })
     }
 }
 
@@ -225,7 +231,8 @@ impl Opening {
 /// A stream socket that never blocks and is not inherited.
 pub(crate) fn unix_socket() -> Result<OwnedFd, Error> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(|error| Error::io("socket", error))
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .map_err(|error| Error::io("socket", error))
 }
 
 pub(crate) fn address(path: &Path) -> Result<SocketAddrUnix, Error> {

@@ -10,8 +10,6 @@ use std::{
 
 use strait_sync::Spin;
 
-#[cfg(not(strait_loom))]
-use crate::{shared::Shared, unix::Unix};
 use crate::{
     error::{Error, SendError},
     local::Local,
@@ -19,6 +17,8 @@ use crate::{
     options::Options,
     transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake},
 };
+#[cfg(not(strait_loom))]
+use crate::{shared::Shared, unix::Unix};
 
 /// A connection: framed messages in both directions, over a socket, shared memory or inside the process.
 ///

@@ -143,7 +143,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// A message that is longer than the connection takes. Nothing was sent.
-    #[error("the message takes {need} bytes or more, this connection takes {max}: enlarge ring_bytes (a message may be a quarter of it)")]
+    #[error(
+        "the message takes {need} bytes or more, this connection takes {max}: enlarge ring_bytes (a message may be a quarter of it)"
+    )]
     TooLarge {
         /// Bytes needed, as far as known.
         need: usize,
@@ -160,7 +162,9 @@ pub enum Error {
         what: &'static str,
     },
     /// One message did not match its checksum; it was discarded and the connection goes on.
-    #[error("a message of {size} bytes does not match its checksum (expected {expected:#010x}, found {found:#010x}); it was discarded")]
+    #[error(
+        "a message of {size} bytes does not match its checksum (expected {expected:#010x}, found {found:#010x}); it was discarded"
+    )]
     Checksum {
         /// Payload length in bytes.
         size: usize,
@@ -176,7 +180,9 @@ pub enum Error {
         what: Arc<str>,
     },
     /// Too many in-place messages are held (more than half the ring).
-    #[error("in-place messages hold {held_bytes} bytes of the ring, the limit is {max_bytes}: drop some, or receive copies")]
+    #[error(
+        "in-place messages hold {held_bytes} bytes of the ring, the limit is {max_bytes}: drop some, or receive copies"
+    )]
     TooManyHeld {
         /// Bytes that would be held.
         held_bytes: u64,

@@ -185,7 +185,10 @@ impl Listener {
 
     fn wait(&self) -> Result<Wake, Error> {
         let socket = self.socket()?;
-        let fds = [Some(PollFd::new(socket, PollFlags::IN)), self.interrupt.as_ref().map(|interrupt| PollFd::from_borrowed_fd(interrupt.fd(), PollFlags::IN))];
+        let fds = [
+            Some(PollFd::new(socket, PollFlags::IN)),
+            self.interrupt.as_ref().map(|interrupt| PollFd::from_borrowed_fd(interrupt.fd(), PollFlags::IN)),
+        ];
         let mut fds: Vec<_> = fds.into_iter().flatten().collect();
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -8,9 +8,9 @@ use std::{
 use strait_frame::StableBytes;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::local::LocalHeld;
 #[cfg(not(strait_loom))]
 use crate::shared::SharedHeld;
-use crate::local::LocalHeld;
 
 /// Over which path a message came, or a connection runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,7 +12,7 @@ use strait_spsc::{
     ClaimError, Corrupt,
     records::{Consumer, Guard, Meta, Producer},
 };
-use strait_sync::{Words, WordsMut};
+use strait_sync::{Words, WordsMut, mutant};
 
 use crate::{
     error::{Error, SendError},
@@ -57,6 +57,8 @@ pub(crate) struct RingTransport<Own: WordsMut, Peer: Words, B: Bell> {
     wanted: usize,
     /// Where the consumer stood when the peer's space ticket was last looked at.
     space_checked_at: u64,
+    /// The tickets that are shown.
+    shown: Interest,
     rings_due: u64,
     rings_got: u64,
     ended: Option<Error>,
@@ -87,6 +89,7 @@ where
             stats: Stats::default(),
             wanted: 0,
             space_checked_at,
+            shown: Interest::NONE,
             rings_due: 0,
             rings_got: 0,
             ended: None,
@@ -228,33 +231,43 @@ where
     pub(crate) fn arm(&mut self, interest: Interest) -> Result<bool, Error> {
         self.bell.check_fork()?;
         self.publish()?;
+        // What another thread of this process already sleeps on stays shown.
+        let shown = self.shown;
         if interest.data {
             self.consumer.arm_data();
+            self.shown.data = true;
             self.rings_due += 1;
         }
         if interest.space {
             self.producer.arm_space();
+            self.shown.space = true;
             self.rings_due += 1;
         }
         if interest.data && self.ended.is_none() && self.consumer.at_end().map_err(|corrupt| poisoned(&corrupt))? {
             self.ended = Some(Error::Closed);
         }
         if self.is_ready(interest) {
-            self.disarm_tickets();
+            self.take_back(mutant!(arm_takes_back_a_sleepers_ticket, shown, Interest::NONE));
             return Ok(false);
         }
         self.stats.parks += 1;
         Ok(true)
     }
 
-    fn disarm_tickets(&mut self) {
-        self.consumer.disarm_data();
-        self.producer.disarm_space();
+    /// Takes back all tickets but those in `kept`.
+    fn take_back(&mut self, kept: Interest) {
+        if !kept.data {
+            self.consumer.disarm_data();
+        }
+        if !kept.space {
+            self.producer.disarm_space();
+        }
+        self.shown = kept;
     }
 
     /// Takes the tickets back and takes in what rang.
     pub(crate) fn disarm(&mut self) -> Result<(), Error> {
-        self.disarm_tickets();
+        self.take_back(Interest::NONE);
         let (rings, gone) = self.bell.drain()?;
         self.count_rings(rings)?;
         if gone && self.ended.is_none() {

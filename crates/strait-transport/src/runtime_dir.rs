@@ -50,7 +50,9 @@ impl RuntimeDir {
         let bad = |why: String| Error::RuntimeDir { path: path.clone(), why };
         match rustix::fs::mkdir(&path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(bad(format!("cannot be made: {error}; set XDG_RUNTIME_DIR to a directory of yours"))),
+            Err(error) => {
+                return Err(bad(format!("cannot be made: {error}; set XDG_RUNTIME_DIR to a directory of yours")));
+            }
         }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| match error {
@@ -93,8 +95,9 @@ impl RuntimeDir {
     /// Keeps other processes from binding or unlinking until the result is dropped. The lock is on the directory itself, on
     /// an open file description of its own, so that the kernel gives it back when this process dies.
     pub(crate) fn lock(&self) -> Result<DirLock, Error> {
-        let own = rustix::fs::openat(&self.fd, c".", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| Error::io("opening the runtime directory", error))?;
+        let own =
+            rustix::fs::openat(&self.fd, c".", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|error| Error::io("opening the runtime directory", error))?;
         loop {
             match rustix::fs::flock(&own, FlockOperation::LockExclusive) {
                 Ok(()) => return Ok(DirLock { _own: own }),

@@ -80,7 +80,9 @@ pub(crate) fn create(
 pub(crate) enum Refused {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("its ring has {found} bytes and its records start at multiples of {found_align}; the handshake settled {expected} and {expected_align}")]
+    #[error(
+        "its ring has {found} bytes and its records start at multiples of {found_align}; the handshake settled {expected} and {expected_align}"
+    )]
     Ring { found: u64, found_align: u32, expected: u64, expected_align: u32 },
 }
 

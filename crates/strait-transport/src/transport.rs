@@ -24,6 +24,8 @@ pub struct Interest {
 }
 
 impl Interest {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { data: false, space: false };
     /// A message to receive, or the end.
     pub const DATA: Self = Self { data: true, space: false };
     /// Room for the message that did not fit last.
@@ -129,6 +131,8 @@ pub trait Transport: Send {
     fn is_ready(&mut self, interest: Interest) -> bool;
 
     /// Announces a sleep. `false` where something is ready already: then do not sleep.
+    ///
+    /// May be called while another thread of this process sleeps: what that one waits for stays announced.
     ///
     /// # Errors
     ///

@@ -89,7 +89,8 @@ impl Unix {
             stats: Stats::default(),
         };
         if !settled.shared_memory {
-            let why = if wanted { "switched off by the peer" } else { "switched off here (option or STRAIT_DISABLE_SHM)" };
+            let why =
+                if wanted { "switched off by the peer" } else { "switched off here (option or STRAIT_DISABLE_SHM)" };
             unix.fall_back(why.into());
         }
         unix

@@ -3,6 +3,8 @@
 //! A connection sleeps on its socket and on the pidfd of its peer. A doorbell byte, a hang-up and a death all end the sleep,
 //! whichever comes first; nothing here runs on a timer.
 
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
@@ -11,8 +13,6 @@ use std::{
     },
     time::Instant,
 };
-#[cfg(feature = "tokio")]
-use std::task::{Context, Poll};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 #[cfg(feature = "tokio")]
@@ -44,7 +44,8 @@ impl Interrupt {
     ///
     /// [`Error::Io`] where no descriptor is left.
     pub fn new() -> Result<Self, Error> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::io("eventfd", error))?;
+        let event =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::io("eventfd", error))?;
         Ok(Self { event, raised: AtomicBool::new(false) })
     }
 
@@ -72,7 +73,9 @@ impl Interrupt {
 #[allow(unsafe_code)]
 pub(crate) fn register(fd: OwnedFd, interest: TokioInterest) -> Result<AsyncFd<OwnedFd>, Error> {
     if tokio::runtime::Handle::try_current().is_err() {
-        return Err(Error::Usage("async connections need a tokio runtime: call this from inside one, or use the blocking API"));
+        return Err(Error::Usage(
+            "async connections need a tokio runtime: call this from inside one, or use the blocking API",
+        ));
     }
     // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and the `AsyncFd` owns it.
     unsafe { AsyncFd::register_with_interest(fd, interest) }
@@ -183,7 +186,9 @@ impl Link {
     #[cfg(feature = "tokio")]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Descriptor::Async(socket) = &self.socket else {
-            return Poll::Ready(Err(Error::Usage("this connection was opened for blocking use: open it with the async API")));
+            return Poll::Ready(Err(Error::Usage(
+                "this connection was opened for blocking use: open it with the async API",
+            )));
         };
         let failed = |error| Error::io("waiting in the runtime", error);
         if self.wants_output.load(Ordering::Relaxed) {

@@ -1,1 +1,40 @@
-//! Shared-memory IPC: the facade over the strait crates
+//! Shared-memory IPC for processes of one host: typed calls at the speed of a cache line.
+//!
+//! A client calls a named server. The connection starts on a Unix socket and moves to shared memory by itself; where that
+//! can't be had, the same calls go on over the socket.
+//!
+//! ```
+//! use strait::rpc::{Request, blocking::{Client, Server}};
+//!
+//! let server = Server::bind("doubler-doc")?;
+//! let handle = server.handle();
+//! let thread = std::thread::spawn(move || server.serve(|number: Request<u64>| Ok::<u64, String>(number.to_native() * 2)));
+//!
+//! let client: Client<u64, u64> = Client::connect("doubler-doc")?;
+//! assert_eq!(client.call(&21)?.get().to_native(), 42);
+//!
+//! handle.shutdown();
+//! thread.join().unwrap()?;
+//! # Ok::<(), strait::rpc::Error>(())
+//! ```
+//!
+//! This crate only puts the others together; each of them is useful alone.
+//!
+//! | module | crate | what |
+//! |---|---|---|
+//! | [`rpc`] | `strait-rpc` | typed calls, async or blocking |
+//! | [`transport`] | `strait-transport` | connections: socket, shared memory, in-process |
+//! | [`frame`] | `strait-frame` | envelopes and codecs |
+//! | [`spsc`] | `strait-spsc` | the ring of variable-length records |
+//! | [`region`] | `strait-region` | sealed memory |
+//! | [`sync`] | `strait-sync` | words, tickets, futex |
+#![forbid(unsafe_code)]
+
+pub use rkyv;
+pub use strait_frame as frame;
+pub use strait_region as region;
+pub use strait_rpc as rpc;
+pub use strait_spsc as spsc;
+pub use strait_sync as sync;
+pub use strait_transport as transport;
+pub use strait_transport::{HonestPeer, Options, TransportKind, ValidArchives};

@@ -101,6 +101,8 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
     ) -> Result<Self, GeometryError> {
         ring.check(&peer)?;
         check_control(own_control, &own)?;
+        // SAFETY: checked above; the consumer keeps `peer`, in its memories.
+        let words = unsafe { RingWords::new(&peer, &ring) };
         if !ring.is_aligned(position) {
             return Err(GeometryError::Position { position });
         }
@@ -117,7 +119,7 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
         let memories = Kept::new(memories);
         Ok(Self {
             memories,
-            words: RingWords::new(&ring),
+            words,
             ring,
             position,
             #[cfg(feature = "alloc")]

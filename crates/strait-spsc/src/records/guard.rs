@@ -94,8 +94,7 @@ impl<Own: WordsMut, Peer: Words> Guard<Own, Peer> {
         let this = core::mem::ManuallyDrop::new(self);
         let moved = this.end();
         let peer_control = this.memories.peer_control;
-        let must_ring =
-            moved && Ringer::default().must_ring(&this.memories.peer, peer_control + control::SPACE_TICKET);
+        let must_ring = moved && Ringer::default().must_ring(&this.memories.peer, peer_control + control::SPACE_TICKET);
         let memories: *const Kept<Own, Peer> = &raw const this.memories;
         // SAFETY: `this` is never used again and never dropped, so the memories are moved out just once.
         drop(unsafe { memories.read() });

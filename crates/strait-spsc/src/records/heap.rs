@@ -6,6 +6,7 @@ use strait_sync::{Heap, primitive::Arc};
 
 use super::{
     consumer::Consumer,
+    guard::Guard,
     layout::{Geometry, control},
     producer::Producer,
 };
@@ -15,6 +16,9 @@ use crate::error::GeometryError;
 pub type HeapProducer = Producer<Arc<Heap>, Arc<Heap>>;
 /// The reading end of a ring on the heap.
 pub type HeapConsumer = Consumer<Arc<Heap>, Arc<Heap>>;
+
+/// A record of a ring on the heap that is kept there.
+pub type HeapGuard = Guard<Arc<Heap>, Arc<Heap>>;
 
 /// One side of a [`duplex`]: writes one ring, reads the other.
 ///

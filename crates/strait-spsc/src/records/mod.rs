@@ -54,7 +54,7 @@ pub use grant::Grant;
 #[cfg(feature = "alloc")]
 pub use guard::Guard;
 #[cfg(feature = "alloc")]
-pub use heap::{HeapConsumer, HeapProducer, Side, channel, channel_at, duplex};
+pub use heap::{HeapConsumer, HeapGuard, HeapProducer, Side, channel, channel_at, duplex};
 pub use layout::{Geometry, Meta, RECORD_HEADER_BYTES, control};
 pub use producer::Producer;
 pub use record::Record;

@@ -101,9 +101,11 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         if !ring.is_aligned(position) {
             return Err(GeometryError::Position { position });
         }
+        // SAFETY: checked above; the producer keeps `own`.
+        let words = unsafe { RingWords::new(&own, &ring) };
         Ok(Self {
             own,
-            words: RingWords::new(&ring),
+            words,
             ring,
             published: position,
             tail: position,

@@ -150,7 +150,8 @@ impl Control {
             kind::REFUSE => decode_refusal(bytes).map(Self::Refuse),
             kind::OFFER | kind::ACCEPT => {
                 exact(size_of::<SegmentBytes>())?;
-                let frame = SegmentBytes::read_from_bytes(bytes).map_err(|_| Error::corrupt("a short segment frame"))?;
+                let frame =
+                    SegmentBytes::read_from_bytes(bytes).map_err(|_| Error::corrupt("a short segment frame"))?;
                 let (total_bytes, session) = (frame.total_bytes.get(), frame.session);
                 let offer = first == kind::OFFER;
                 Ok(if offer { Self::Offer { total_bytes, session } } else { Self::Accept { total_bytes, session } })
@@ -172,11 +173,9 @@ fn printable(bytes: &[u8]) -> String {
 impl Greeting {
     fn encode(&self, kind: u8) -> Vec<u8> {
         let mut flags = 0;
-        for (set, flag) in [
-            (self.checksum, FLAG_CHECKSUM),
-            (self.timestamp, FLAG_TIMESTAMP),
-            (self.shared_memory, FLAG_SHARED_MEMORY),
-        ] {
+        for (set, flag) in
+            [(self.checksum, FLAG_CHECKSUM), (self.timestamp, FLAG_TIMESTAMP), (self.shared_memory, FLAG_SHARED_MEMORY)]
+        {
             flags |= if set { flag } else { 0 };
         }
         GreetingBytes {
@@ -251,7 +250,8 @@ fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
 }
 
 fn decode_refusal(bytes: &[u8]) -> Result<Refusal, Error> {
-    let frame = RefuseBytes::read_from_bytes(bytes).map_err(|_| Error::corrupt("a Refuse frame of the wrong length"))?;
+    let frame =
+        RefuseBytes::read_from_bytes(bytes).map_err(|_| Error::corrupt("a Refuse frame of the wrong length"))?;
     let (server, client) = (frame.server.get(), frame.client.get());
     Ok(match frame.code.get() {
         1 => Refusal::Version { server, client },

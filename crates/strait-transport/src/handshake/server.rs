@@ -65,10 +65,7 @@ fn check(hello: &Greeting, options: &Options) -> Result<(), Refusal> {
         return Err(Refusal::Schema { server: server.schema, client: client.schema });
     }
     let max = options.limits.max_ring_bytes;
-    if !is_ring(client.ring_bytes, max)
-        || client.max_in_flight == 0
-        || !matches!(client.record_align_bytes, 16 | 64)
-    {
+    if !is_ring(client.ring_bytes, max) || client.max_in_flight == 0 || !matches!(client.record_align_bytes, 16 | 64) {
         return Err(Refusal::RingBytes { server: max, client: client.ring_bytes });
     }
     Ok(())

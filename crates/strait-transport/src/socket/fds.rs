@@ -108,9 +108,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], ancillary: &mut 
     header.msg_controllen = CONTROL_BYTES as _;
     let received = loop {
         // SAFETY: `header` points to `iov` over `bytes` and to `control`, all of which outlive the call.
-        let received = unsafe {
-            libc::recvmsg(socket.as_raw_fd(), &mut header, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC)
-        };
+        let received =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
         match usize::try_from(received) {
             Ok(received) => break received,
             Err(_) => {
@@ -174,13 +173,7 @@ pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
     let mut len = size_of_val(&found) as libc::socklen_t;
     // SAFETY: pointer and length describe `found`, which outlives the call; all bit patterns are valid for it.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut found).cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut found).cast(), &raw mut len)
     };
     if result != 0 {
         return Err(io::Error::last_os_error());
@@ -190,10 +183,7 @@ pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::{
-        fd::AsFd,
-        unix::net::UnixStream,
-    };
+    use std::os::{fd::AsFd, unix::net::UnixStream};
 
     use super::*;
 

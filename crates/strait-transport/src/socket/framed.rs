@@ -186,7 +186,8 @@ impl Framed {
         let direct = self.partial.is_some() && self.start == self.end;
         let result = if let (Some(partial), true) = (&mut self.partial, direct) {
             let size = partial.envelope.size as usize;
-            let result = fds::receive(self.link.fd(), &mut partial.buffer.bytes_mut()[partial.filled..size], &mut ancillary);
+            let result =
+                fds::receive(self.link.fd(), &mut partial.buffer.bytes_mut()[partial.filled..size], &mut ancillary);
             if let Ok(received) = result {
                 partial.filled += received;
             }

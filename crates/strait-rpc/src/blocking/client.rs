@@ -1,0 +1,129 @@
+//! The client for threads.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Rkyv};
+#[cfg(not(strait_loom))]
+use strait_transport::Options;
+use strait_transport::{Connection, Stats, TransportKind};
+
+use crate::{DEFAULT_DEADLINE, driver::Driver, error::Error, response::Response};
+
+/// Calls a service from threads. `Sync`: any number of threads may call at once, over one connection.
+///
+/// ```no_run
+/// use strait_rpc::blocking::Client;
+///
+/// let client: Client<u64, u64> = Client::connect("doubler")?;
+/// let reply = client.call(&21)?;
+/// assert_eq!(reply.get().to_native(), 42);
+/// # Ok::<(), strait_rpc::Error>(())
+/// ```
+pub struct Client<Req, Resp, C = Rkyv> {
+    driver: Driver,
+    deadline: Option<Duration>,
+    types: PhantomData<fn(Req, C) -> Resp>,
+}
+
+#[cfg(not(strait_loom))]
+impl<Req, Resp> Client<Req, Resp, Rkyv>
+where
+    Rkyv: Codec<Req> + Codec<Resp>,
+{
+    /// Connects to the service `name`, with rkyv messages and the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_with`](Self::connect_with).
+    pub fn connect(name: &str) -> Result<Self, Error> {
+        Self::connect_with(name, &Options::default())
+    }
+}
+
+impl<Req, Resp, C> Client<Req, Resp, C>
+where
+    C: Codec<Req> + Codec<Resp>,
+{
+    /// Connects to the service `name`. Returns once the server has agreed; shared memory follows with the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`]: as [`Connection::connect`](strait_transport::Connection::connect).
+    #[cfg(not(strait_loom))]
+    pub fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
+        let options = crate::encode::identify::<C, Req, Resp>(options);
+        Ok(Self::over(Connection::connect(name, &options)?))
+    }
+
+    /// Calls over a connection that exists, such as one end of
+    /// [`local::pair`](strait_transport::local::pair).
+    pub fn over(connection: Connection) -> Self {
+        Self { driver: Driver::new(connection), deadline: Some(DEFAULT_DEADLINE), types: PhantomData }
+    }
+
+    /// Sets how long calls may take from now on (default 30 s; `None` waits without end).
+    pub fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.deadline = deadline;
+    }
+
+    /// Makes one call and waits for its reply.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] with what the server said; [`Error::Deadline`]; [`Error::Transport`] for the connection's end
+    /// (then the call may or may not have been executed) and for a request that is too large; [`Error::Decode`].
+    pub fn call(&self, request: &Req) -> Result<Response<Resp, C>, Error> {
+        self.call_until(request, self.deadline.map(|deadline| Instant::now() + deadline))
+    }
+
+    /// As [`call`](Self::call), with a deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_timeout(&self, request: &Req, timeout: Duration) -> Result<Response<Resp, C>, Error> {
+        self.call_until(request, Some(Instant::now() + timeout))
+    }
+
+    fn call_until(&self, request: &Req, deadline: Option<Instant>) -> Result<Response<Resp, C>, Error> {
+        Response::open(self.driver.call_blocking::<C, Req>(request, deadline)?)
+    }
+}
+
+impl<Req, Resp, C> Client<Req, Resp, C> {
+    /// Over what the connection runs now.
+    pub fn transport(&self) -> TransportKind {
+        self.driver.transport()
+    }
+
+    /// Why the connection stays on its socket, if it does.
+    pub fn fallback_reason(&self) -> Option<String> {
+        self.driver.fallback_reason()
+    }
+
+    /// What the connection has done so far.
+    pub fn stats(&self) -> Stats {
+        self.driver.stats()
+    }
+
+    /// Replies that came after their callers had given up; they were discarded.
+    pub fn late_replies(&self) -> u64 {
+        self.driver.late_replies()
+    }
+}
+
+impl<Req, Resp, C> Drop for Client<Req, Resp, C> {
+    fn drop(&mut self) {
+        self.driver.close();
+    }
+}
+
+impl<Req, Resp, C> fmt::Debug for Client<Req, Resp, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("transport", &self.transport()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,256 @@
+//! The calls in flight on one connection.
+
+use strait_transport::Message;
+
+use crate::error::Error;
+
+/// Bits of a call id that name its slot; the rest is the slot's generation, so that a late reply finds nobody.
+const SLOT_BITS: u32 = 12;
+
+enum State {
+    Free,
+    Waiting,
+    Done(Result<Message, Error>),
+    /// Nobody waits any more; the slot is free once the server has answered.
+    Abandoned,
+}
+
+struct Slot {
+    generation: u32,
+    state: State,
+}
+
+/// The calls in flight: as many slots as the window has room for.
+pub(crate) struct Calls {
+    slots: Vec<Slot>,
+    free: Vec<u16>,
+    late_replies: u64,
+}
+
+/// What became of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// To the call in this slot.
+    To(usize),
+    /// Its caller had given up; the slot is free again.
+    Late,
+    /// To no call that is in flight: the server is wrong.
+    Unknown,
+}
+
+impl Calls {
+    pub(crate) fn new(window: usize) -> Self {
+        let slots = (0..window).map(|_| Slot { generation: 0, state: State::Free }).collect();
+        Self { slots, free: (0..window as u16).rev().collect(), late_replies: 0 }
+    }
+
+    /// The slot of a call, for its waker.
+    pub(crate) fn slot(call: u32) -> usize {
+        (call & ((1 << SLOT_BITS) - 1)) as usize
+    }
+
+    /// Takes a slot and returns the call's id; `None` where the window is full.
+    pub(crate) fn begin(&mut self) -> Option<u32> {
+        let index = self.free.pop()?;
+        let slot = &mut self.slots[usize::from(index)];
+        slot.generation = slot.generation.wrapping_add(1) & (u32::MAX >> SLOT_BITS);
+        slot.state = State::Waiting;
+        Some(slot.generation << SLOT_BITS | u32::from(index))
+    }
+
+    fn find(&mut self, call: u32) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(Self::slot(call))?;
+        (slot.generation == call >> SLOT_BITS).then_some(slot)
+    }
+
+    fn release(&mut self, call: u32) {
+        self.slots[Self::slot(call)].state = State::Free;
+        self.free.push(Self::slot(call) as u16);
+    }
+
+    /// Gives an answer to its call.
+    pub(crate) fn deliver(&mut self, call: u32, answer: Result<Message, Error>) -> Delivered {
+        let Some(slot) = self.find(call) else { return Delivered::Unknown };
+        match slot.state {
+            State::Waiting => {
+                slot.state = State::Done(answer);
+                Delivered::To(Self::slot(call))
+            }
+            State::Abandoned => {
+                self.release(call);
+                self.late_replies += 1;
+                Delivered::Late
+            }
+            State::Free | State::Done(_) => Delivered::Unknown,
+        }
+    }
+
+    /// The answer of a call, if it is there; the call is over then.
+    pub(crate) fn take(&mut self, call: u32) -> Option<Result<Message, Error>> {
+        let slot = self.find(call)?;
+        if !matches!(slot.state, State::Done(_)) {
+            return None;
+        }
+        let State::Done(answer) = std::mem::replace(&mut slot.state, State::Free) else { return None };
+        self.release(call);
+        Some(answer)
+    }
+
+    /// Ends a call that was never sent.
+    pub(crate) fn unsend(&mut self, call: u32) {
+        self.release(call);
+    }
+
+    /// The caller waits no more. `true` where the server has yet to answer, and should be told.
+    pub(crate) fn abandon(&mut self, call: u32) -> bool {
+        let Some(slot) = self.find(call) else { return false };
+        match slot.state {
+            State::Waiting => {
+                slot.state = State::Abandoned;
+                true
+            }
+            State::Done(_) => {
+                self.release(call);
+                false
+            }
+            State::Free | State::Abandoned => false,
+        }
+    }
+
+    /// Whether the answer is there.
+    pub(crate) fn is_done(&mut self, call: u32) -> bool {
+        self.find(call).is_some_and(|slot| matches!(slot.state, State::Done(_)))
+    }
+
+    /// Replies that came after their callers had given up.
+    pub(crate) fn late_replies(&self) -> u64 {
+        self.late_replies
+    }
+}
+
+#[cfg(all(test, not(strait_loom)))]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer() -> Result<Message, Error> {
+        Err(Error::Deadline)
+    }
+
+    #[test]
+    fn a_late_reply_frees_its_slot_and_reaches_nobody() {
+        let mut calls = Calls::new(1);
+        let first = calls.begin().unwrap();
+        assert_eq!(calls.begin(), None);
+        assert!(calls.abandon(first));
+        assert_eq!(calls.begin(), None, "the server has not answered yet");
+        assert_eq!(calls.deliver(first, answer()), Delivered::Late);
+        let second = calls.begin().unwrap();
+        assert_ne!(first, second);
+        assert_eq!(calls.deliver(first, answer()), Delivered::Unknown);
+        assert_eq!(calls.late_replies(), 1);
+    }
+
+    #[test]
+    fn a_second_answer_is_unknown() {
+        let mut calls = Calls::new(2);
+        let call = calls.begin().unwrap();
+        assert_eq!(calls.deliver(call, answer()), Delivered::To(Calls::slot(call)));
+        assert_eq!(calls.deliver(call, answer()), Delivered::Unknown);
+        assert!(calls.take(call).is_some());
+        assert!(calls.take(call).is_none());
+    }
+
+    #[test]
+    fn the_largest_window_has_room_in_an_id() {
+        let mut calls = Calls::new(1 << SLOT_BITS);
+        let ids: std::collections::HashSet<u32> = std::iter::from_fn(|| calls.begin()).collect();
+        assert_eq!(ids.len(), 1 << SLOT_BITS);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Begin,
+        Deliver(usize),
+        Take(usize),
+        Abandon(usize),
+        Foreign(u32),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            Just(Op::Begin),
+            (0usize..8).prop_map(Op::Deliver),
+            (0usize..8).prop_map(Op::Take),
+            (0usize..8).prop_map(Op::Abandon),
+            any::<u32>().prop_map(Op::Foreign),
+        ]
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Naive {
+        Waiting,
+        Done,
+        Abandoned,
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_map_of_calls(window in 1usize..6, ops in proptest::collection::vec(op(), 0..200)) {
+            let mut calls = Calls::new(window);
+            let mut model: HashMap<u32, Naive> = HashMap::new();
+            let mut ids: Vec<u32> = Vec::new();
+            let newest = |ids: &[u32], nth: usize| ids.iter().rev().nth(nth).copied();
+            for op in ops {
+                match op {
+                    Op::Begin => match calls.begin() {
+                        Some(call) => {
+                            prop_assert!(model.len() < window);
+                            prop_assert!(model.insert(call, Naive::Waiting).is_none());
+                            ids.push(call);
+                        }
+                        None => prop_assert_eq!(model.len(), window),
+                    },
+                    Op::Deliver(nth) => {
+                        let Some(call) = newest(&ids, nth) else { continue };
+                        let expected = match model.get(&call) {
+                            Some(Naive::Waiting) => Delivered::To(Calls::slot(call)),
+                            Some(Naive::Abandoned) => Delivered::Late,
+                            Some(Naive::Done) | None => Delivered::Unknown,
+                        };
+                        match expected {
+                            Delivered::To(_) => { model.insert(call, Naive::Done); }
+                            Delivered::Late => { model.remove(&call); }
+                            Delivered::Unknown => {}
+                        }
+                        prop_assert_eq!(calls.deliver(call, answer()), expected);
+                    }
+                    Op::Take(nth) => {
+                        let Some(call) = newest(&ids, nth) else { continue };
+                        let done = model.get(&call) == Some(&Naive::Done);
+                        prop_assert_eq!(calls.take(call).is_some(), done);
+                        if done {
+                            model.remove(&call);
+                        }
+                    }
+                    Op::Abandon(nth) => {
+                        let Some(call) = newest(&ids, nth) else { continue };
+                        let state = model.get(&call).copied();
+                        prop_assert_eq!(calls.abandon(call), state == Some(Naive::Waiting));
+                        match state {
+                            Some(Naive::Waiting) => { model.insert(call, Naive::Abandoned); }
+                            Some(Naive::Done) => { model.remove(&call); }
+                            _ => {}
+                        }
+                    }
+                    Op::Foreign(call) => if !model.contains_key(&call) {
+                        prop_assert_eq!(calls.deliver(call, answer()), Delivered::Unknown);
+                    },
+                }
+            }
+        }
+    }
+}

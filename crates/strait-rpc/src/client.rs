@@ -1,0 +1,167 @@
+//! The client for tasks.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Rkyv};
+use strait_transport::{Connection, Options, Stats, TransportKind};
+
+use crate::{DEFAULT_DEADLINE, driver::Driver, error::Error, response::Response};
+
+/// Calls a service from tasks. `Send + Sync`: any number of calls may be in flight at once, over one connection; answers
+/// come in any order. Needs a tokio runtime with I/O and time.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), strait_rpc::Error> {
+/// use strait_rpc::Client;
+///
+/// let client: Client<u64, u64> = Client::connect("doubler").await?;
+/// let reply = client.call(&21).await?;
+/// assert_eq!(reply.get().to_native(), 42);
+/// # Ok(()) }
+/// ```
+pub struct Client<Req, Resp, C = Rkyv> {
+    driver: Driver,
+    deadline: Option<Duration>,
+    types: PhantomData<fn(Req, C) -> Resp>,
+}
+
+impl<Req, Resp> Client<Req, Resp, Rkyv>
+where
+    Rkyv: Codec<Req> + Codec<Resp>,
+{
+    /// Connects to the service `name`, with rkyv messages and the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_with`](Self::connect_with).
+    pub async fn connect(name: &str) -> Result<Self, Error> {
+        Self::connect_with(name, &Options::default()).await
+    }
+}
+
+impl<Req, Resp, C> Client<Req, Resp, C>
+where
+    C: Codec<Req> + Codec<Resp>,
+{
+    /// Connects to the service `name`. Returns once the server has agreed; shared memory follows with the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`]: as [`Connection::connect_async`].
+    pub async fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
+        let options = crate::encode::identify::<C, Req, Resp>(options);
+        Ok(Self::over(Connection::connect_async(name, &options).await?))
+    }
+
+    /// Calls over a connection that exists, such as one end of
+    /// [`local::pair`](strait_transport::local::pair).
+    pub fn over(connection: Connection) -> Self {
+        Self { driver: Driver::new(connection), deadline: Some(DEFAULT_DEADLINE), types: PhantomData }
+    }
+
+    /// Sets how long calls may take from now on (default 30 s; `None` waits without end).
+    pub fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.deadline = deadline;
+    }
+
+    /// Makes one call and waits for its reply. Dropping the future cancels the call, as far as the server still can.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] with what the server said; [`Error::Deadline`]; [`Error::Transport`] for the connection's end
+    /// (then the call may or may not have been executed) and for a request that is too large; [`Error::Decode`].
+    pub async fn call(&self, request: &Req) -> Result<Response<Resp, C>, Error> {
+        self.call_until(request, self.deadline.map(|deadline| Instant::now() + deadline)).await
+    }
+
+    /// As [`call`](Self::call), with a deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_timeout(&self, request: &Req, timeout: Duration) -> Result<Response<Resp, C>, Error> {
+        self.call_until(request, Some(Instant::now() + timeout)).await
+    }
+
+    async fn call_until(&self, request: &Req, deadline: Option<Instant>) -> Result<Response<Resp, C>, Error> {
+        let mut call = InFlight { driver: &self.driver, call: None };
+        // Far enough in the future where there is none; a timer that is never polled costs nothing.
+        let timer = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400 * 365));
+        let mut timer = pin!(tokio::time::sleep_until(timer.into()));
+        let answer = poll_fn(|cx| {
+            let step = match call.call {
+                None => match self.driver.poll_begin::<C, Req>(cx, request, deadline) {
+                    Poll::Ready(Ok(id)) => {
+                        call.call = Some(id);
+                        self.driver.poll_answer(cx, id)
+                    }
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => Poll::Pending,
+                },
+                Some(id) => self.driver.poll_answer(cx, id),
+            };
+            if step.is_ready() {
+                call.call = None;
+                return step;
+            }
+            timer.as_mut().poll(cx).map(|()| Err(Error::Deadline))
+        })
+        .await?;
+        Response::open(answer)
+    }
+}
+
+/// A call whose future may be dropped.
+struct InFlight<'a> {
+    driver: &'a Driver,
+    call: Option<u32>,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            self.driver.abandon(call);
+        }
+    }
+}
+
+impl<Req, Resp, C> Client<Req, Resp, C> {
+    /// Over what the connection runs now.
+    pub fn transport(&self) -> TransportKind {
+        self.driver.transport()
+    }
+
+    /// Why the connection stays on its socket, if it does.
+    pub fn fallback_reason(&self) -> Option<String> {
+        self.driver.fallback_reason()
+    }
+
+    /// What the connection has done so far.
+    pub fn stats(&self) -> Stats {
+        self.driver.stats()
+    }
+
+    /// Replies that came after their callers had given up; they were discarded.
+    pub fn late_replies(&self) -> u64 {
+        self.driver.late_replies()
+    }
+}
+
+impl<Req, Resp, C> Drop for Client<Req, Resp, C> {
+    fn drop(&mut self) {
+        self.driver.close();
+    }
+}
+
+impl<Req, Resp, C> fmt::Debug for Client<Req, Resp, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("transport", &self.transport()).finish_non_exhaustive()
+    }
+}

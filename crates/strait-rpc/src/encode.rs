@@ -1,0 +1,105 @@
+//! From values to messages.
+
+use std::sync::Arc;
+
+use strait_frame::{Codec, Sink};
+use strait_transport::{Error, Options, SendError, Transport};
+
+use crate::{
+    SERVICE_RPC,
+    error::Code,
+    header::{HEADER_BYTES, Header, Kind},
+};
+
+/// Encodes `value` behind `header`, straight into the transport, and takes it into the open batch.
+///
+/// `hint` is how long the last such body was: the first claim is at least that, and a second one is exact.
+#[inline]
+pub(crate) fn send_value<C, T>(
+    transport: &mut impl Transport,
+    header: Header,
+    value: &T,
+    hint: &mut usize,
+) -> Result<(), SendError>
+where
+    C: Codec<T>,
+{
+    let max = transport.limits().max_send_bytes;
+    let header = header.encode();
+    let mut body = 0;
+    let mut fill = |span: &mut [u8]| {
+        span[..HEADER_BYTES].copy_from_slice(&header);
+        let mut sink = Sink::new(&mut span[HEADER_BYTES..]);
+        C::encode(value, &mut sink)?;
+        body = sink.len();
+        Ok(HEADER_BYTES + body)
+    };
+    let claim = (HEADER_BYTES + C::size_hint(value).max(*hint)).min(max);
+    let mut sent = transport.try_send(claim, &mut fill);
+    if let Err(SendError::Short { .. }) = sent {
+        let exact = C::encoded_len(value).map_err(|error| Error::Encode(Arc::new(error)))?;
+        let need = HEADER_BYTES + exact;
+        if need > max {
+            return Err(Error::TooLarge { need, max }.into());
+        }
+        sent = transport.try_send(need, &mut fill);
+    }
+    sent?;
+    *hint = body;
+    Ok(())
+}
+
+/// Takes a header without a body into the open batch.
+pub(crate) fn send_header(transport: &mut impl Transport, header: Header) -> Result<(), SendError> {
+    transport.try_send(HEADER_BYTES, &mut |span| {
+        span.copy_from_slice(&header.encode());
+        Ok(HEADER_BYTES)
+    })
+}
+
+/// Longest text that travels with an error, in bytes.
+const MAX_ERROR_BYTES: usize = 512;
+
+/// Takes an `Error` answer into the open batch.
+pub(crate) fn send_error(transport: &mut impl Transport, call: u32, code: Code, text: &str) -> Result<(), SendError> {
+    let mut end = text.len().min(MAX_ERROR_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text.as_bytes()[..end];
+    let len = HEADER_BYTES + 2 + text.len();
+    transport.try_send(len, &mut |span| {
+        span[..HEADER_BYTES].copy_from_slice(&Header::of(Kind::Error, call).encode());
+        span[HEADER_BYTES..HEADER_BYTES + 2].copy_from_slice(&code.0.to_le_bytes());
+        span[HEADER_BYTES + 2..].copy_from_slice(text);
+        Ok(len)
+    })
+}
+
+/// Reads the body of an `Error` answer.
+pub(crate) fn decode_error(body: &[u8]) -> Result<crate::Error, String> {
+    let Some((code, text)) = body.split_first_chunk::<2>() else {
+        return Err("an rpc error without its code".into());
+    };
+    let text: String = String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Ok(crate::Error::Call { code: Code(u16::from_le_bytes(*code)), message: text.into() })
+}
+
+/// The options with which a service of these types is offered or called.
+pub(crate) fn identify<C, Req, Resp>(options: &Options) -> Options
+where
+    C: Codec<Req> + Codec<Resp>,
+{
+    let schema = if options.schema == 0 { schema::<C, Req, Resp>() } else { options.schema };
+    Options { service: SERVICE_RPC, codec: <C as Codec<Req>>::ID, schema, ..options.clone() }
+}
+
+/// The number by which two ends find out that their message types differ: over names, sizes and alignments of both types.
+/// It catches mistakes and proves nothing.
+pub fn schema<C, Req, Resp>() -> u64
+where
+    C: Codec<Req> + Codec<Resp>,
+{
+    let (request, reply) = (<C as Codec<Req>>::schema(), <C as Codec<Resp>>::schema());
+    request.rotate_left(17) ^ reply
+}

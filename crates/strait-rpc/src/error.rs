@@ -1,0 +1,88 @@
+//! What a call can end in, other than its reply.
+
+use std::{fmt, sync::Arc};
+
+use strait_frame::DecodeError;
+use strait_transport::{Blame, Error as TransportError};
+
+/// Why a server answered a call with an error. A `u16` on the wire: a newer server may send one that this version
+/// does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Code(pub u16);
+
+impl Code {
+    /// The handler returned an error; the message is what it said.
+    pub const HANDLER: Self = Self(1);
+    /// The handler panicked. The server goes on.
+    pub const PANICKED: Self = Self(2);
+    /// The server has too much to do.
+    pub const BUSY: Self = Self(3);
+    /// The server has no such method.
+    pub const UNKNOWN_METHOD: Self = Self(4);
+    /// The call's deadline had passed when the server came to it.
+    pub const DEADLINE: Self = Self(5);
+    /// The request was no value of the type that the server expects.
+    pub const BAD_REQUEST: Self = Self(6);
+    /// The reply could not be sent: too large, or not encodable.
+    pub const BAD_REPLY: Self = Self(7);
+    /// The caller cancelled the call.
+    pub const CANCELLED: Self = Self(8);
+    /// The server is shutting down; the call was not executed.
+    pub const SHUTTING_DOWN: Self = Self(9);
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match *self {
+            Self::HANDLER => "the handler failed",
+            Self::PANICKED => "the handler panicked",
+            Self::BUSY => "the server is busy",
+            Self::UNKNOWN_METHOD => "the server has no such method",
+            Self::DEADLINE => "the deadline had passed when the server came to the call",
+            Self::BAD_REQUEST => "the server could not read the request",
+            Self::BAD_REPLY => "the server could not send the reply",
+            Self::CANCELLED => "the call was cancelled",
+            Self::SHUTTING_DOWN => "the server is shutting down and did not execute the call",
+            Self(code) => return write!(f, "the server answered with code {code}"),
+        };
+        f.write_str(text)
+    }
+}
+
+/// What a call can end in, other than its reply. Cloneable, because the end of a connection ends all its calls.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection failed, could not be made, or is closed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The server answered with an error.
+    #[error("{code}: {message}")]
+    Call {
+        /// Which error.
+        code: Code,
+        /// The server's words.
+        message: Arc<str>,
+    },
+    /// The deadline passed. A call that was sent may still be executed; its late reply is discarded.
+    #[error("no reply came by the deadline")]
+    Deadline,
+    /// The server has said that it shuts down and takes no new calls. Nothing was sent.
+    #[error("the server is shutting down and takes no new calls")]
+    ShuttingDown,
+    /// The reply is no value of the type that the client expects.
+    #[error("the reply cannot be read: {0}")]
+    Decode(Arc<DecodeError>),
+}
+
+impl Error {
+    /// Who has to act.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Transport(error) => error.blame(),
+            Self::Call { code: Code::BAD_REQUEST, .. } => Blame::Usage,
+            Self::Call { .. } | Self::Deadline | Self::ShuttingDown => Blame::Peer,
+            Self::Decode(_) => Blame::Corrupt,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The 16 bytes before each rpc body. Byte table: docs/PROTOCOL.md.
+
+use std::time::Duration;
+
+/// Length of the header.
+pub(crate) const HEADER_BYTES: usize = 16;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Client to server: a call.
+    Request,
+    /// Server to client: its answer.
+    Reply,
+    /// Server to client: why there is no answer. Body: code u16, UTF-8 text.
+    Error,
+    /// Client to server: nobody waits for this call any more. It is still answered, once.
+    Cancel,
+    /// Server to client: no new calls.
+    GoAway,
+}
+
+/// No deadline, on the wire.
+const NO_DEADLINE: u64 = u64::MAX;
+
+/// The header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) method: u16,
+    /// Chosen by the client; the answer carries the same.
+    pub(crate) call: u32,
+    /// Time left for the call; clocks differ, durations don't. `None` is no limit, zero has expired.
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Header {
+    /// A header that only names a call.
+    pub(crate) fn of(kind: Kind, call: u32) -> Self {
+        Self { kind, method: 0, call, deadline: None }
+    }
+
+    #[inline]
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0] = match self.kind {
+            Kind::Request => 1,
+            Kind::Reply => 2,
+            Kind::Error => 3,
+            Kind::Cancel => 4,
+            Kind::GoAway => 5,
+        };
+        bytes[2..4].copy_from_slice(&self.method.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.call.to_le_bytes());
+        let nanos = |left: Duration| u64::try_from(left.as_nanos()).unwrap_or(NO_DEADLINE - 1);
+        bytes[8..16].copy_from_slice(&self.deadline.map_or(NO_DEADLINE, nanos).to_le_bytes());
+        bytes
+    }
+
+    /// Strict: unknown kinds and flags are refused.
+    #[inline]
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, String> {
+        let Some(bytes) = message.first_chunk::<HEADER_BYTES>() else {
+            return Err(format!(
+                "an rpc message of {} bytes, shorter than its header of {HEADER_BYTES}",
+                message.len()
+            ));
+        };
+        let kind = match bytes[0] {
+            1 => Kind::Request,
+            2 => Kind::Reply,
+            3 => Kind::Error,
+            4 => Kind::Cancel,
+            5 => Kind::GoAway,
+            unknown => return Err(format!("an rpc message of unknown kind {unknown}")),
+        };
+        if bytes[1] != 0 {
+            return Err(format!("an rpc message with unknown flags {:#04x}", bytes[1]));
+        }
+        let [.., a, b, c, d, e, f, g, h] = *bytes;
+        let deadline = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Ok(Self {
+            kind,
+            method: u16::from_le_bytes([bytes[2], bytes[3]]),
+            call: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+            deadline: (deadline != NO_DEADLINE).then(|| Duration::from_nanos(deadline)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_a_header_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(header) = Header::decode(&bytes) {
+                prop_assert_eq!(&header.encode()[..], &bytes[..HEADER_BYTES]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_of_zero_is_not_no_deadline() {
+        for deadline in [None, Some(Duration::ZERO), Some(Duration::from_nanos(7))] {
+            let header = Header { deadline, ..Header::of(Kind::Request, 9) };
+            assert_eq!(Header::decode(&header.encode()).unwrap(), header);
+        }
+    }
+}

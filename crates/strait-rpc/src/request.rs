@@ -1,0 +1,78 @@
+//! What a handler gets.
+
+use std::{
+    fmt,
+    ops::Deref,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, DecodeError, Rkyv};
+use strait_transport::{Message, TransportKind};
+
+use crate::header::HEADER_BYTES;
+
+/// A request, as a handler gets it: owns its bytes, derefs to what they are (`T::Archived` for rkyv, `T` for postcard, `[u8]`
+/// for raw), `Send`, may be held across `.await`.
+pub struct Request<T, C: Codec<T> = Rkyv> {
+    held: C::Held<Message>,
+    transport: TransportKind,
+    in_place: bool,
+    timestamp: u64,
+    deadline: Option<Instant>,
+}
+
+impl<T, C: Codec<T>> Request<T, C> {
+    pub(crate) fn open(mut message: Message, deadline: Option<Instant>) -> Result<Self, DecodeError> {
+        let (transport, in_place, timestamp) = (message.transport(), message.is_in_place(), message.timestamp());
+        message.skip(HEADER_BYTES);
+        Ok(Self { held: C::open(message)?, transport, in_place, timestamp, deadline })
+    }
+
+    /// The request. The same as dereferencing.
+    pub fn get(&self) -> &C::View {
+        &self.held
+    }
+
+    /// Which way it came: a connection's first requests come over its socket.
+    pub fn transport(&self) -> TransportKind {
+        self.transport
+    }
+
+    /// Whether its bytes lie in the ring ([`Receive::InPlace`](crate::Receive::InPlace)). Then the ring's space behind it is
+    /// free only once it is dropped, so a handler must not hold one while it waits for another call on the same connection.
+    pub fn is_zero_copy(&self) -> bool {
+        self.in_place
+    }
+
+    /// When the client sent it, in µs since the Unix epoch; 0 where the connection carries no timestamps.
+    pub fn timestamp(&self) -> u64 {
+        self.timestamp
+    }
+
+    /// When the client stops waiting, by this process's clock; `None` is never.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How long the client still waits; `None` is for ever, zero that it has given up.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl<T, C: Codec<T>> Deref for Request<T, C> {
+    type Target = C::View;
+
+    fn deref(&self) -> &C::View {
+        &self.held
+    }
+}
+
+impl<T, C: Codec<T>> fmt::Debug for Request<T, C>
+where
+    C::View: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.get()).finish()
+    }
+}

@@ -1,0 +1,153 @@
+//! The server for tasks: one task per connection, many calls in flight on each.
+
+mod session;
+mod slots;
+
+use std::{
+    fmt::{self, Display},
+    marker::PhantomData,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use strait_frame::{Codec, Rkyv};
+use strait_transport::{Listener, Options};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{SERVICE_RPC, encode::schema, error::Error, request::Request};
+use session::Session;
+
+/// A service whose handler is async.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), strait_rpc::Error> {
+/// use strait_rpc::{Request, Server};
+///
+/// let server = Server::bind("doubler")?;
+/// server.serve(|number: Request<u64>| async move { Ok::<u64, String>(number.to_native() * 2) }).await?;
+/// # Ok(()) }
+/// ```
+pub struct Server<C = Rkyv> {
+    listener: Listener,
+    schema: u64,
+    stop: Arc<watch::Sender<bool>>,
+    codec: PhantomData<fn() -> C>,
+}
+
+/// Shuts a server down from anywhere.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    stop: Arc<watch::Sender<bool>>,
+}
+
+impl ServerHandle {
+    /// Ends [`Server::serve`]: no new clients, no new calls; those in flight are finished. May be called more than once.
+    pub fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Server<Rkyv> {
+    /// Binds the service `name`, with rkyv messages and the default options. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_with`](Self::bind_with).
+    pub fn bind(name: &str) -> Result<Self, Error> {
+        Self::bind_with(name, &Options::default())
+    }
+
+    /// Binds the service `name`, with rkyv messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`]: as [`Listener::bind_async`].
+    pub fn bind_with(name: &str, options: &Options) -> Result<Self, Error> {
+        Self::bind_as(name, options)
+    }
+}
+
+impl<C: 'static> Server<C> {
+    /// Where no descriptor or the like can be had, the server waits this long before it accepts again.
+    const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+    /// Binds the service `name`, with messages of codec `C`: `Server::<Postcard>::bind_as(..)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`]: as [`Listener::bind_async`].
+    pub fn bind_as(name: &str, options: &Options) -> Result<Self, Error> {
+        let listener = Listener::bind_async(name, options)?;
+        let stop = Arc::new(watch::Sender::new(false));
+        Ok(Self { listener, schema: options.schema, stop, codec: PhantomData })
+    }
+
+    /// A handle that shuts the server down.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { stop: self.stop.clone() }
+    }
+
+    /// Where the service's socket lies.
+    pub fn path(&self) -> PathBuf {
+        self.listener.path()
+    }
+
+    /// Serves until [`ServerHandle::shutdown`].
+    ///
+    /// The handler's futures run in the task of their connection, up to `max_in_flight` at once, and finish in any order;
+    /// one that computes for long should spawn. One that returns an error or panics answers its call with that, and the
+    /// server goes on. A client that goes away takes its handlers with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] where this runs outside a tokio runtime. What goes wrong with one client ends its connection
+    /// alone, and is logged.
+    pub async fn serve<Req, Resp, E, F, Fut>(mut self, handler: F) -> Result<(), Error>
+    where
+        C: Codec<Req> + Codec<Resp>,
+        E: Display + Send + 'static,
+        F: Fn(Request<Req, C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Resp, E>> + Send + 'static,
+        Req: 'static,
+        Resp: Send + 'static,
+    {
+        let schema = if self.schema == 0 { schema::<C, Req, Resp>() } else { self.schema };
+        self.listener.identify(SERVICE_RPC, <C as Codec<Req>>::ID, schema);
+        let handler = Arc::new(handler);
+        let mut stop = self.stop.subscribe();
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
+                accepted = self.listener.accept_async() => match accepted {
+                    Ok(incoming) => {
+                        let (handler, stop) = (handler.clone(), self.stop.subscribe());
+                        sessions.spawn(async move {
+                            match incoming.handshake_async().await {
+                                Ok(connection) => Session::<C, Req, Resp, E, F, Fut>::new(connection, handler).run(stop).await,
+                                Err(error) => tracing::debug!(target: "strait", %error, "a handshake failed"),
+                            }
+                        });
+                    }
+                    Err(error @ strait_transport::Error::Usage(_)) => return Err(error.into()),
+                    Err(error) => {
+                        tracing::error!(target: "strait", %error, "cannot accept clients now");
+                        tokio::time::sleep(Self::ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        while sessions.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+impl<C> fmt::Debug for Server<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}

@@ -1,2 +1,0 @@
-//! strait-demo
-fn main() {}

@@ -1,0 +1,51 @@
+//! `cargo xtask ci`: everything that a change has to pass, in one command.
+
+use std::{io::IsTerminal, time::Instant};
+
+use crate::{bench, demo, failure::Failure, loom, run, test, tidy};
+
+/// What a step runs.
+type Run = fn() -> Result<(), Failure>;
+
+/// The steps, in order: what is quick and often wrong first, the tests last.
+const STEPS: &[(&str, Run)] = &[
+    ("format", || run::must(&mut run::cargo(&["fmt", "--all", "--check"]))),
+    ("tidy", tidy::run),
+    ("clippy", || clippy(&["--workspace", "--all-targets"])),
+    ("clippy without std", || {
+        clippy(&["-p", "strait-sync", "-p", "strait-spsc", "-p", "strait-frame", "--no-default-features"])
+    }),
+    ("clippy without tokio", || clippy(&["-p", "strait-transport", "-p", "strait-rpc", "--no-default-features"])),
+    ("documentation", || run::must(run::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))),
+    ("loom", || loom::run(&loom::Args::default())),
+    ("demo", || demo::run(&demo::Args::short())),
+    ("bench", || {
+        let ran = bench::quick(&["floor", "rpc"])?;
+        if ran.is_empty() {
+            println!("no scenario is there yet");
+        }
+        Ok(())
+    }),
+    ("test", test::run),
+];
+
+/// Runs every step; the first that fails ends it, by name.
+pub(crate) fn run() -> Result<(), Failure> {
+    let start = Instant::now();
+    let bold = std::io::stdout().is_terminal();
+    for (number, (name, run)) in STEPS.iter().enumerate() {
+        let heading =
+            format!("== {}/{} {name} (after {:.0} s)", number + 1, STEPS.len(), start.elapsed().as_secs_f64());
+        if bold {
+            println!("\x1b[1m{heading}\x1b[0m")
+        } else {
+            println!("{heading}")
+        }
+        run().map_err(|failure| Failure::because(format!("step `{name}` failed"), failure))?;
+    }
+    Ok(())
+}
+
+fn clippy(what: &[&str]) -> Result<(), Failure> {
+    run::must(run::cargo(&["clippy"]).args(what).args(["--", "-D", "warnings"]))
+}

@@ -1,0 +1,8 @@
+//! `cargo xtask test`: the tests, as a contributor runs them.
+
+use crate::{failure::Failure, run};
+
+/// Runs every test of the workspace. Nothing follows cargo's own summary.
+pub(crate) fn run() -> Result<(), Failure> {
+    run::must(&mut run::cargo(&["test", "--workspace"]))
+}
