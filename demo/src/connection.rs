@@ -1,5 +1,7 @@
 //! The options that both programs share: which service, and how its connections are made.
 
+use std::time::Duration;
+
 use strait::rpc::{HonestPeer, Options, Receive};
 
 /// How connections are made.
@@ -16,6 +18,9 @@ pub struct ConnectionArgs {
     /// trust that process not to change a message while it is read
     #[arg(long, global = true)]
     pub in_place: bool,
+    /// Longest spin before a thread sleeps; the library's default where it is not given. Try 0 with more clients than cores
+    #[arg(long, value_name = "MICROSECONDS", global = true)]
+    pub spin_us: Option<u32>,
     /// Keep threads on cores, round-robin: client i on core 2i, the exchange's thread for its i-th connection on 2i + 1
     #[arg(long, global = true)]
     pub pin: bool,
@@ -27,6 +32,9 @@ impl ConnectionArgs {
         let mut options = Options { ring_bytes: self.ring_bytes, ..Options::default() };
         // Many traders start at the same moment.
         options.limits.max_pending_handshakes = options.limits.max_clients;
+        if let Some(spin) = self.spin_us {
+            options.spin = Duration::from_micros(spin.into());
+        }
         if self.in_place {
             // SAFETY: whoever gives `--in-place` says that the other side is this package's own program, which never
             // writes to a message after it has sent it.

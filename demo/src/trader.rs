@@ -165,8 +165,8 @@ impl<W: Write> Reporter<'_, W> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let all = heard.len() == self.clients.values().filter(|client| !client.ended).count();
-            if Instant::now() >= due || (all && !heard.is_empty()) {
+            let all = self.clients.iter().all(|(client, known)| known.ended || heard.contains_key(client));
+            if (all && !heard.is_empty()) || Instant::now() >= due {
                 self.second(second, &heard)?;
                 heard.clear();
                 second += 1;
@@ -184,7 +184,9 @@ impl<W: Write> Reporter<'_, W> {
             Event::Window { client, window, whole } => {
                 self.known(client).total.append(&window);
                 if whole {
-                    heard.entry(client).or_default().join(&window);
+                    let heard = heard.entry(client).or_default();
+                    heard.append(&window);
+                    heard.finish(heard.elapsed);
                 }
             }
             Event::Ended { client, fallback, result } => {

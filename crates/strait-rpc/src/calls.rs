@@ -122,6 +122,16 @@ impl Calls {
         self.find(call).is_some_and(|slot| matches!(slot.state, State::Done(_)))
     }
 
+    /// Whether somebody waits for one of the calls in flight, or is about to take its answer.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.state, State::Waiting | State::Done(_)))
+    }
+
+    /// Whether a call could begin.
+    pub(crate) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// Replies that came after their callers had given up.
     pub(crate) fn late_replies(&self) -> u64 {
         self.late_replies

@@ -6,13 +6,13 @@ use std::{
     marker::PhantomData,
     pin::pin,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use strait_frame::{Codec, Rkyv};
 use strait_transport::{Connection, Options, Stats, TransportKind};
 
-use crate::{DEFAULT_DEADLINE, driver::Driver, error::Error, response::Response};
+use crate::{DEFAULT_DEADLINE, deadline::Deadline, driver::Driver, error::Error, response::Response};
 
 /// Calls a service from tasks. `Send + Sync`: any number of calls may be in flight at once, over one connection; answers
 /// come in any order. Needs a tokio runtime with I/O and time.
@@ -78,7 +78,7 @@ where
     /// [`Error::Call`] with what the server said; [`Error::Deadline`]; [`Error::Transport`] for the connection's end
     /// (then the call may or may not have been executed) and for a request that is too large; [`Error::Decode`].
     pub async fn call(&self, request: &Req) -> Result<Response<Resp, C>, Error> {
-        self.call_until(request, self.deadline.map(|deadline| Instant::now() + deadline)).await
+        self.call_until(request, Deadline::after(self.deadline)).await
     }
 
     /// As [`call`](Self::call), with a deadline of its own.
@@ -87,17 +87,16 @@ where
     ///
     /// As [`call`](Self::call).
     pub async fn call_timeout(&self, request: &Req, timeout: Duration) -> Result<Response<Resp, C>, Error> {
-        self.call_until(request, Some(Instant::now() + timeout)).await
+        self.call_until(request, Deadline::after(Some(timeout))).await
     }
 
-    async fn call_until(&self, request: &Req, deadline: Option<Instant>) -> Result<Response<Resp, C>, Error> {
+    async fn call_until(&self, request: &Req, mut deadline: Deadline) -> Result<Response<Resp, C>, Error> {
         let mut call = InFlight { driver: &self.driver, call: None };
-        // Far enough in the future where there is none; a timer that is never polled costs nothing.
-        let timer = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400 * 365));
-        let mut timer = pin!(tokio::time::sleep_until(timer.into()));
+        // Set once the call has to wait: a warm one does not.
+        let mut timer = pin!(None::<tokio::time::Sleep>);
         let answer = poll_fn(|cx| {
             let step = match call.call {
-                None => match self.driver.poll_begin::<C, Req>(cx, request, deadline) {
+                None => match self.driver.poll_begin::<C, Req>(cx, request, &deadline) {
                     Poll::Ready(Ok(id)) => {
                         call.call = Some(id);
                         self.driver.poll_answer(cx, id)
@@ -111,7 +110,13 @@ where
                 call.call = None;
                 return step;
             }
-            timer.as_mut().poll(cx).map(|()| Err(Error::Deadline))
+            if timer.is_none() {
+                timer.set(deadline.at().map(|at| tokio::time::sleep_until(at.into())));
+            }
+            match timer.as_mut().as_pin_mut() {
+                Some(timer) => timer.poll(cx).map(|()| Err(Error::Deadline)),
+                None => Poll::Pending,
+            }
         })
         .await?;
         Response::open(answer)

@@ -32,6 +32,7 @@ pub mod blocking;
 mod calls;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod client;
+mod deadline;
 mod driver;
 mod encode;
 mod error;

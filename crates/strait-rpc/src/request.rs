@@ -9,7 +9,7 @@ use std::{
 use strait_frame::{Codec, DecodeError, Rkyv};
 use strait_transport::{Message, TransportKind};
 
-use crate::header::HEADER_BYTES;
+use crate::{deadline::Remaining, header::HEADER_BYTES};
 
 /// A request, as a handler gets it: owns its bytes, derefs to what they are (`T::Archived` for rkyv, `T` for postcard, `[u8]`
 /// for raw), `Send`, may be held across `.await`.
@@ -18,14 +18,15 @@ pub struct Request<T, C: Codec<T> = Rkyv> {
     transport: TransportKind,
     in_place: bool,
     timestamp: u64,
-    deadline: Option<Instant>,
+    remaining: Remaining,
 }
 
 impl<T, C: Codec<T>> Request<T, C> {
-    pub(crate) fn open(mut message: Message, deadline: Option<Instant>) -> Result<Self, DecodeError> {
+    pub(crate) fn open(mut message: Message, left: Option<Duration>) -> Result<Self, DecodeError> {
         let (transport, in_place, timestamp) = (message.transport(), message.is_in_place(), message.timestamp());
+        let remaining = Remaining::from_now(left);
         message.skip(HEADER_BYTES);
-        Ok(Self { held: C::open(message)?, transport, in_place, timestamp, deadline })
+        Ok(Self { held: C::open(message)?, transport, in_place, timestamp, remaining })
     }
 
     /// The request. The same as dereferencing.
@@ -51,12 +52,13 @@ impl<T, C: Codec<T>> Request<T, C> {
 
     /// When the client stops waiting, by this process's clock; `None` is never.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.remaining().and_then(|left| Instant::now().checked_add(left))
     }
 
-    /// How long the client still waits; `None` is for ever, zero that it has given up.
+    /// How long the client still waits, to within a tick of the kernel's coarse clock (1 to 10 ms); `None` is for ever, zero
+    /// that it has given up.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.remaining.left()
     }
 }
 

@@ -2,13 +2,18 @@
 //!
 //! Kept apart from the connection's lock, because a runtime may wake the whole set from inside a poll that holds it.
 
-use std::task::{Wake, Waker};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Wake, Waker},
+};
 
-use strait_sync::primitive::Mutex;
+use strait_sync::primitive::{Mutex, MutexGuard};
 
 /// The wakers of one connection. Threads are woken by wakers too.
 pub(crate) struct Wakers {
     lists: Mutex<Lists>,
+    /// Whether anybody ever registered. A thread that calls alone never does, and then nobody needs to look.
+    used: AtomicBool,
 }
 
 struct Lists {
@@ -24,70 +29,113 @@ impl Wakers {
     pub(crate) fn new(slots: usize) -> Self {
         let calls = (0..slots).map(|_| None).collect();
         let (slot, room) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
-        Self { lists: Mutex::new(Lists { calls, slot, room }) }
+        Self { lists: Mutex::new(Lists { calls, slot, room }), used: AtomicBool::new(false) }
+    }
+
+    /// The lists, if anybody is in them.
+    #[inline]
+    fn used(&self) -> Option<MutexGuard<'_, Lists>> {
+        // ORDERING: Acquire; pairs with the Release in `register`. Who registers does so under the connection's lock, and
+        // before the runtime gets to know the connection's waker, so whoever has to wake it sees the flag.
+        self.used.load(Ordering::Acquire).then(|| self.lists.lock())
+    }
+
+    /// The lists, to be put into.
+    fn register(&self) -> MutexGuard<'_, Lists> {
+        // ORDERING: Release; pairs with the Acquire in `used`.
+        self.used.store(true, Ordering::Release);
+        self.lists.lock()
     }
 
     /// Registers who waits for the answer of a call.
     pub(crate) fn set(&self, slot: usize, waker: &Waker) {
-        match &mut self.lists.lock().calls[slot] {
-            Some(old) => old.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
+        let mut lists = self.register();
+        let known = lists.calls[slot].as_ref().is_some_and(|old| old.will_wake(waker));
+        let old = if known { None } else { lists.calls[slot].replace(waker.clone()) };
+        // What a dropped waker does is not ours to know: it goes where no lock is held.
+        drop(lists);
+        drop(old);
     }
 
     /// The call has ended: nobody waits for its answer, and its slot is free for somebody else.
     pub(crate) fn clear(&self, slot: usize) {
-        let mut lists = self.lists.lock();
-        lists.calls[slot] = None;
-        lists.slot.drain(..).for_each(Waker::wake);
+        let Some(mut lists) = self.used() else { return };
+        let old = lists.calls[slot].take();
+        drop(lists);
+        drop(old);
+        self.wake_slot();
     }
 
     /// Registers who waits for a slot.
     pub(crate) fn add_slot(&self, waker: &Waker) {
-        add(&mut self.lists.lock().slot, waker);
+        add(&mut self.register().slot, waker);
     }
 
     /// Registers who waits for room.
     pub(crate) fn add_room(&self, waker: &Waker) {
-        add(&mut self.lists.lock().room, waker);
+        add(&mut self.register().room, waker);
     }
 
     /// Wakes all who wait for a slot; they register again if there is none.
     pub(crate) fn wake_slot(&self) {
-        self.lists.lock().slot.drain(..).for_each(Waker::wake);
-    }
-
-    /// Whether somebody waits for room.
-    pub(crate) fn has_room_waiters(&self) -> bool {
-        !self.lists.lock().room.is_empty()
-    }
-
-    /// Wakes who waits for the answer of a call.
-    pub(crate) fn wake_call(&self, slot: usize) {
-        if let Some(waker) = &self.lists.lock().calls[slot] {
-            waker.wake_by_ref();
-        }
+        self.wake_list(|lists| &mut lists.slot);
     }
 
     /// Wakes all who wait for room; they register again if there is none.
     pub(crate) fn wake_room(&self) {
-        self.lists.lock().room.drain(..).for_each(Waker::wake);
+        self.wake_list(|lists| &mut lists.room);
     }
 
-    /// Wakes somebody, so that a connection without a driver gets one.
-    pub(crate) fn wake_one(&self) {
-        let lists = self.lists.lock();
-        if let Some(waker) = lists.calls.iter().flatten().next().or(lists.room.first()).or(lists.slot.first()) {
+    /// Wakes and empties a list, without the lock; the list keeps its memory.
+    #[inline]
+    fn wake_list(&self, list: fn(&mut Lists) -> &mut Vec<Waker>) {
+        let Some(mut lists) = self.used() else { return };
+        let waiting = list(&mut lists);
+        if waiting.is_empty() {
+            return;
+        }
+        let mut woken = std::mem::take(waiting);
+        drop(lists);
+        woken.drain(..).for_each(Waker::wake);
+        let mut lists = self.lists.lock();
+        let waiting = list(&mut lists);
+        if waiting.capacity() < woken.capacity() {
+            woken.append(waiting);
+            *waiting = woken;
+        }
+    }
+
+    /// Whether somebody waits for room.
+    pub(crate) fn has_room_waiters(&self) -> bool {
+        self.used().is_some_and(|lists| !lists.room.is_empty())
+    }
+
+    /// Wakes who waits for the answer of a call.
+    pub(crate) fn wake_call(&self, slot: usize) {
+        if let Some(waker) = self.used().as_ref().and_then(|lists| lists.calls[slot].as_ref()) {
             waker.wake_by_ref();
         }
     }
 
+    /// Wakes somebody, so that a connection without a driver gets one: one who waits for an answer, and who therefore
+    /// wakes the next when it leaves. Where there is none, all others: some of those in the lists may have left.
+    pub(crate) fn wake_one(&self) {
+        let Some(lists) = self.used() else { return };
+        if let Some(waker) = lists.calls.iter().flatten().next() {
+            return waker.wake_by_ref();
+        }
+        drop(lists);
+        self.wake_room();
+        self.wake_slot();
+    }
+
     /// Wakes everybody.
     pub(crate) fn wake_all(&self) {
-        let mut lists = self.lists.lock();
+        let Some(lists) = self.used() else { return };
         lists.calls.iter().flatten().for_each(Waker::wake_by_ref);
-        lists.room.drain(..).for_each(Waker::wake);
-        lists.slot.drain(..).for_each(Waker::wake);
+        drop(lists);
+        self.wake_room();
+        self.wake_slot();
     }
 }
 

@@ -55,3 +55,8 @@ mod storage;
 #[cfg(feature = "alloc")]
 pub use error::TooManyHeld;
 pub use error::{ClaimError, Corrupt, GeometryError, Violation};
+
+/// The examples of the README, so that they are run.
+#[cfg(all(doctest, feature = "alloc"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -92,6 +92,56 @@ impl RingWords {
     }
 }
 
+/// One word of a memory, whose address is remembered for the same reason.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OneWord {
+    #[cfg(not(strait_loom))]
+    word: core::ptr::NonNull<core::sync::atomic::AtomicU64>,
+    #[cfg(strait_loom)]
+    offset: usize,
+}
+
+// SAFETY: the pointer is only used for atomic accesses, by those who keep the memory alive (contract of `new`).
+unsafe impl Send for OneWord {}
+// SAFETY: as above.
+unsafe impl Sync for OneWord {}
+
+impl OneWord {
+    /// Finds the word at byte `offset` of `memory`.
+    ///
+    /// # Safety
+    ///
+    /// The result is used only while `memory` lives and with it.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is not a multiple of 8 inside the memory.
+    pub(crate) unsafe fn new(memory: &impl WordsMut, offset: usize) -> Self {
+        let _ = memory;
+        Self {
+            #[cfg(not(strait_loom))]
+            word: memory.raw().as_ptr(offset, 8).cast(),
+            #[cfg(strait_loom)]
+            offset,
+        }
+    }
+
+    /// Stores `value`.
+    #[inline]
+    pub(crate) fn store(&self, memory: &impl WordsMut, value: u64, ordering: Ordering) {
+        #[cfg(not(strait_loom))]
+        {
+            let _ = memory;
+            // SAFETY: inside the memory, aligned (both checked in `new`) and alive (its contract); words are accessed atomically.
+            let word = unsafe { self.word.as_ref() };
+            // ORDERING: the caller's, named at the call.
+            word.store(value, ordering);
+        }
+        #[cfg(strait_loom)]
+        memory.store(self.offset, value, ordering);
+    }
+}
+
 /// Whether a loom model is failing, so that a drop must not go on with it. Otherwise always false: a panic elsewhere does not
 /// keep space from being released.
 #[inline]

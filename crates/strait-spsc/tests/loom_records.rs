@@ -48,7 +48,9 @@ fn ring(position: u64) -> (HeapProducer, HeapConsumer) {
         ours.copy_in(ring.data() + 8 * word, &pattern(77, 8));
     }
     ours.store(ring.data() + (position % CAPACITY) as usize, 0, Ordering::Relaxed);
+    // SAFETY: the memories are new, the one producer is the next line's; the ring is as it would be at this position.
     let consumer = unsafe { Consumer::starting_at(theirs.clone(), 0, ours.clone(), ring, position) }.unwrap();
+    // SAFETY: as above; the consumer's head is at `position`.
     let producer = unsafe { Producer::starting_at(ours, ring, theirs, 0, position) }.unwrap();
     (producer, consumer)
 }
@@ -142,35 +144,35 @@ const LATE: u64 = u64::MAX - 2 * UNIT + 1;
 
 // Padding at the last unit, then a record at offset 0.
 fn wrap() {
-    stream(LATE, &[Send(SMALL, SMALL), Send(BIG, BIG), Send(SMALL, SMALL)], 3);
+    stream(LATE, &[Send(SMALL, SMALL), Send(BIG, BIG), Send(SMALL, SMALL)], 4);
 }
 // A record that ends exactly where the buffer does, and more than the ring holds.
 fn exact_end() {
-    stream(LATE, &[Send(BIG, BIG), Send(BIG, BIG), Send(BIG, BIG), Send(BIG, BIG)], 2);
+    stream(LATE, &[Send(BIG, BIG), Send(BIG, BIG), Send(BIG, BIG), Send(BIG, BIG)], 3);
 }
 // Claims that are dropped, and claims of which only a part is committed.
 fn dropped() {
-    stream(0, &[Send(BIG, SMALL), Drop(BIG), Send(SMALL, SMALL), Drop(BIG), Send(BIG, SMALL)], 3);
+    stream(0, &[Send(BIG, SMALL), Drop(BIG), Send(SMALL, SMALL), Drop(BIG), Send(BIG, SMALL)], 4);
 }
 // A batch with padding inside.
 fn batch() {
-    stream(LATE, &[Stage(SMALL, SMALL), Stage(BIG, BIG), Stage(BIG, SMALL), Publish, Send(SMALL, SMALL)], 3);
+    stream(LATE, &[Stage(SMALL, SMALL), Stage(BIG, BIG), Stage(BIG, SMALL), Publish, Send(SMALL, SMALL)], 4);
 }
 // A batch whose first word is the padding's.
 fn batch_begins_with_padding() {
-    stream(LATE, &[Send(SMALL, SMALL), Stage(BIG, BIG), Stage(SMALL, SMALL), Publish], 3);
+    stream(LATE, &[Send(SMALL, SMALL), Stage(BIG, BIG), Stage(SMALL, SMALL), Publish], 4);
 }
 // Grants of a batch that are dropped between staged ones.
 fn batch_with_drops() {
-    stream(LATE, &[Drop(BIG), Stage(BIG, SMALL), Drop(BIG), Stage(SMALL, SMALL), Drop(SMALL), Publish], 3);
+    stream(LATE, &[Drop(BIG), Stage(BIG, SMALL), Drop(BIG), Stage(SMALL, SMALL), Drop(SMALL), Publish], 4);
 }
 // A batch that is longer than the ring: the full ring publishes it.
 fn batch_fills_the_ring() {
-    stream(0, &[Stage(BIG, BIG), Stage(BIG, BIG), Stage(BIG, BIG), Stage(BIG, BIG)], 2);
+    stream(0, &[Stage(BIG, BIG), Stage(BIG, BIG), Stage(BIG, BIG), Stage(BIG, BIG)], 3);
 }
 // A commit, and the end right behind it.
 fn close_behind_a_send() {
-    stream(0, &[Send(SMALL, SMALL)], 3);
+    stream(0, &[Send(SMALL, SMALL)], 4);
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn full_ring_and_thread() -> (HeapConsumer, thread::JoinHandle<()>) {
 
 // Space is used again as soon as it is released, and not before it was read.
 fn space_is_used_again() {
-    model(3, || {
+    model(4, || {
         let (mut consumer, producer) = full_ring_and_thread();
         receive(&mut consumer, 1..=5);
         producer.join().unwrap();
@@ -287,7 +289,7 @@ fn space_is_used_again() {
 
 // Two guards end on two threads, in any order; then the ring goes on.
 fn guards_on_two_threads() {
-    model(2, || {
+    model(3, || {
         let (mut consumer, producer) = full_ring_and_thread();
         let (first, second) = (hold(&mut consumer), hold(&mut consumer));
         let other = thread::spawn(move || release(second, 2));
@@ -301,7 +303,7 @@ fn guards_on_two_threads() {
 
 // A guard ends on another thread while the consumer goes on by copy: its head must come after the guard's reads.
 fn guard_elsewhere_then_copies() {
-    model(2, || {
+    model(3, || {
         let (mut consumer, producer) = full_ring_and_thread();
         let first = hold(&mut consumer);
         let other = thread::spawn(move || release(first, 1));
@@ -315,7 +317,7 @@ fn guard_elsewhere_then_copies() {
 // A record that needed the head of a guard on another thread, received while that thread may still be ending its guard.
 // Producer and consumer share a thread: what matters is what the guard's thread has done in between.
 fn guard_elsewhere_makes_room() {
-    model(3, || {
+    model(4, || {
         let (mut consumer, mut producer) = full_ring();
         let first = hold(&mut consumer);
         receive(&mut consumer, 2..=4);
@@ -329,7 +331,7 @@ fn guard_elsewhere_makes_room() {
 
 // Two holders of one record, on two threads.
 fn two_holders() {
-    model(2, || {
+    model(3, || {
         let (mut consumer, producer) = full_ring_and_thread();
         let first = hold(&mut consumer);
         let second = first.clone();
@@ -344,7 +346,7 @@ fn two_holders() {
 
 // A guard is held over copied records, which then are released with it.
 fn held_over_copies() {
-    model(2, || {
+    model(3, || {
         let (mut consumer, producer) = full_ring_and_thread();
         let first = hold(&mut consumer);
         receive(&mut consumer, 2..=3);
@@ -389,4 +391,47 @@ mutants! {
     mutant_held_relaxed: held_relaxed in guard_elsewhere_then_copies fails with "head went back";
     mutant_copies_pass_a_guard: pass_held in held_over_copies fails with "Causality violation";
     mutant_clone_is_not_counted: clone_not_counted in two_holders fails with "Out of bounds access";
+}
+
+// The producer goes to sleep for room while a guard ends on another thread.
+fn sleep_for_room() {
+    model(4, || {
+        let (mut consumer, mut producer) = full_ring();
+        let first = hold(&mut consumer);
+        receive(&mut consumer, 2..=2);
+        let other = thread::spawn(move || first.release());
+        producer.arm_space();
+        let room = producer.has_room(BIG).unwrap();
+        assert!(other.join().unwrap() || room, "nobody wakes the producer");
+    });
+}
+
+// The consumer goes to sleep for data while the producer sends.
+fn sleep_for_data() {
+    model(4, || {
+        let (mut producer, mut consumer) = ring(0);
+        let other = thread::spawn(move || {
+            produce(&mut producer, &[Send(BIG, BIG)]);
+            producer.must_ring_data()
+        });
+        consumer.arm_data();
+        let ready = consumer.is_ready();
+        assert!(other.join().unwrap() || ready, "nobody wakes the consumer");
+    });
+}
+
+#[test]
+fn a_producer_that_sleeps_for_room_is_woken() {
+    sleep_for_room();
+}
+#[test]
+fn a_consumer_that_sleeps_for_data_is_woken() {
+    sleep_for_data();
+}
+
+mutants! {
+    mutant_producer_sleeps_without_fence: sleeper_no_fence in sleep_for_room fails with "nobody wakes the producer";
+    mutant_guard_rings_without_fence: ringer_no_fence in sleep_for_room fails with "nobody wakes the producer";
+    mutant_consumer_sleeps_without_fence: sleeper_no_fence in sleep_for_data fails with "nobody wakes the consumer";
+    mutant_producer_rings_without_fence: ringer_no_fence in sleep_for_data fails with "nobody wakes the consumer";
 }

@@ -178,7 +178,7 @@ fn positions() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 300 } else { 2000 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 100 } else { 2000 }))]
 
     #[test]
     fn does_as_a_queue_does_aligned_to_16(position in positions(), ops in ops(48)) {

@@ -36,7 +36,9 @@ pub(crate) unsafe fn load_words(source: *const AtomicU64, destination: *mut u64,
     }
     for index in 0..words {
         // SAFETY: inside the source by the caller's contract.
-        let word = unsafe { &*source.add(index) };
+        let word = unsafe { source.add(index) };
+        // SAFETY: valid for atomic loads by the caller's contract.
+        let word = unsafe { &*word };
         // ORDERING: Relaxed: racy by design; the caller orders it with fences or checks what came out.
         let value = word.load(Ordering::Relaxed);
         // SAFETY: inside the destination by the caller's contract.

@@ -78,7 +78,7 @@ impl RawWords {
     #[track_caller]
     fn check(&self, offset: usize, len_bytes: usize) {
         let fits = offset.checked_add(len_bytes).is_some_and(|end| end <= self.len_bytes);
-        if !fits || offset % 8 != 0 {
+        if !fits || !offset.is_multiple_of(8) {
             out_of_bounds(offset, len_bytes, self.len_bytes)
         }
     }

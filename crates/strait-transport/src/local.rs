@@ -44,11 +44,16 @@ pub(crate) type LocalHeld = Held<Arc<Heap>, Arc<Heap>, LocalBell>;
 /// [`Error::Option`] where an option is out of range.
 pub fn pair(options: &Options) -> Result<(Connection, Connection), Error> {
     options.check()?;
-    ends(options.ring_bytes, options)
+    joined(options.ring_bytes, options)
 }
 
 /// As [`pair`], with rings as small as the ring allows: for models.
-pub(crate) fn ends(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection), Error> {
+#[cfg(strait_loom)]
+pub fn ends(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection), Error> {
+    joined(ring_bytes, options)
+}
+
+fn joined(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection), Error> {
     let (left, right) = records::duplex(ring_bytes).map_err(|error| Error::corrupt(error.to_string()))?;
     let bells = [Arc::new(Doorbell::default()), Arc::new(Doorbell::default())];
     let end = |side: records::Side, own: usize| {

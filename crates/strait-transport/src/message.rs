@@ -2,9 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+use crossbeam_utils::atomic::AtomicCell;
 use strait_frame::StableBytes;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -155,7 +156,17 @@ unsafe impl StableBytes for Message {
 /// Buffers that received messages are copied into: made when first needed, used again when the message is dropped.
 #[derive(Clone, Default)]
 pub(crate) struct Pool {
-    free: Arc<Mutex<Vec<Box<[u128]>>>>,
+    shelves: Arc<Shelves>,
+}
+
+/// A buffer: 16-byte units, so that it is aligned for any archive. Boxed twice, so that it moves as one pointer.
+type Units = Box<Box<[u128]>>;
+
+#[derive(Default)]
+struct Shelves {
+    /// The buffer that was given back last: who has one message at a time needs no lock.
+    top: AtomicCell<Option<Units>>,
+    rest: Mutex<Vec<Units>>,
 }
 
 impl Pool {
@@ -165,61 +176,85 @@ impl Pool {
     const MIN_BYTES: usize = 256;
 
     /// A buffer of at least `len` bytes; its content is left over from before.
+    #[inline]
     pub(crate) fn take(&self, len: usize) -> PooledBuffer {
-        let recycled = {
-            let mut free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            match free.last() {
-                Some(last) if last.len() * 16 >= len => free.pop(),
-                Some(_) => free.iter().position(|buffer| buffer.len() * 16 >= len).map(|index| free.swap_remove(index)),
-                None => None,
-            }
+        let units = match self.shelves.top.take() {
+            Some(units) if units.len() * 16 >= len => units,
+            other => self.take_slow(len, other),
         };
-        let words = recycled.unwrap_or_else(|| {
-            let bytes = len.max(Self::MIN_BYTES).next_power_of_two();
-            vec![0u128; bytes / 16].into_boxed_slice()
-        });
-        PooledBuffer { words, pool: self.clone() }
+        PooledBuffer { units: Some(units), shelves: self.shelves.clone() }
     }
 
-    fn give_back(&self, words: Box<[u128]>) {
-        let mut free = self.free.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if free.capacity() == 0 {
-            free.reserve_exact(Self::MAX_IDLE);
+    #[cold]
+    fn take_slow(&self, len: usize, too_small: Option<Units>) -> Units {
+        let found = {
+            let mut rest = self.shelves.rest();
+            rest.extend(too_small);
+            let fits = |units: &Units| units.len() * 16 >= len;
+            rest.iter().position(fits).map(|index| rest.swap_remove(index))
+        };
+        found.unwrap_or_else(|| {
+            let bytes = len.max(Self::MIN_BYTES).next_power_of_two();
+            Box::new(vec![0u128; bytes / 16].into_boxed_slice())
+        })
+    }
+}
+
+impl Shelves {
+    fn rest(&self) -> MutexGuard<'_, Vec<Units>> {
+        let mut rest = self.rest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if rest.capacity() == 0 {
+            rest.reserve_exact(Pool::MAX_IDLE + 1);
         }
-        if free.len() < Self::MAX_IDLE {
-            free.push(words);
+        rest
+    }
+
+    #[inline]
+    fn give_back(&self, units: Units) {
+        if let Some(other) = self.top.swap(Some(units)) {
+            let mut rest = self.rest();
+            if rest.len() < Pool::MAX_IDLE {
+                rest.push(other);
+            }
         }
     }
 }
 
 /// A buffer aligned to 16 bytes that goes back to its pool when dropped.
 pub(crate) struct PooledBuffer {
-    words: Box<[u128]>,
-    pool: Pool,
+    /// Taken only by drop.
+    units: Option<Units>,
+    shelves: Arc<Shelves>,
 }
 
 impl PooledBuffer {
     pub(crate) fn capacity(&self) -> usize {
-        self.words.len() * 16
+        self.bytes().len()
     }
 
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.words.as_bytes()
+        self.units.as_ref().map_or(&[], |units| units.as_bytes())
     }
 
+    #[inline]
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.words.as_mut_bytes()
+        self.units.as_mut().map_or(&mut [], |units| units.as_mut_bytes())
     }
 
     /// The buffer as 64-bit words.
+    #[inline]
     pub(crate) fn words_mut(&mut self) -> &mut [u64] {
-        <[u64]>::mut_from_bytes(self.words.as_mut_bytes()).expect("u128s are aligned and sized for u64s")
+        <[u64]>::mut_from_bytes(self.bytes_mut()).expect("u128s are aligned and sized for u64s")
     }
 }
 
 impl Drop for PooledBuffer {
+    #[inline]
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.words));
+        if let Some(units) = self.units.take() {
+            self.shelves.give_back(units);
+        }
     }
 }
 

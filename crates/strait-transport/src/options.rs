@@ -6,6 +6,9 @@ use strait_sync::HonestPeer;
 
 use crate::{error::Error, limits::Limits};
 
+/// Longest spin: short beside the 100 ms by which a wait may miss its deadline.
+const MAX_SPIN: Duration = Duration::from_millis(50);
+
 /// Smallest ring.
 pub const MIN_RING_BYTES: u64 = 4096;
 
@@ -108,6 +111,13 @@ impl Options {
         }
         if !(1..=4096).contains(&self.max_in_flight) {
             return bad("max_in_flight", self.max_in_flight.to_string(), "1 to 4096");
+        }
+        for (option, spin) in
+            [("spin", self.spin), ("spin_async", self.spin_async), ("spin_socket", self.spin_socket)]
+        {
+            if spin > MAX_SPIN {
+                return bad(option, format!("{spin:?}"), "at most 50 ms: a spin does not look at deadlines");
+            }
         }
         if self.limits.max_ring_bytes > 64 << 20 {
             return bad("limits.max_ring_bytes", self.limits.max_ring_bytes.to_string(), "at most 67108864");

@@ -121,27 +121,32 @@ where
         if let Some(ended) = &self.ended {
             return Err(ended.clone().into());
         }
-        let mut grant = match self.producer.try_claim(max_bytes) {
-            Ok(grant) => grant,
-            Err(ClaimError::Full) => {
+        let refused = match self.producer.try_claim(max_bytes) {
+            Ok(mut grant) => {
+                let span = grant.as_mut_slice();
+                let size = fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
+                let checksum = if self.framing.checksum { strait_frame::checksum(&span[..size]) } else { 0 };
+                grant.stage(size, Meta { timestamp: self.framing.now(), checksum });
+                self.wanted = 0;
+                self.stats.sent_messages += 1;
+                self.stats.sent_bytes += size as u64;
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
+        match refused {
+            ClaimError::Full => {
                 // What was staged is shown now: the peer must know of it before anybody waits for it to be read.
                 self.wake_reader();
-                self.wanted = if self.wanted == 0 { max_bytes } else { self.wanted.min(max_bytes) };
+                // The largest of those that wait: were it the smallest, whoever needs more would find "room" for ever.
+                self.wanted = self.wanted.max(max_bytes);
                 self.stats.full += 1;
-                return Err(SendError::Full);
+                Err(SendError::Full)
             }
-            Err(ClaimError::TooLarge { need, max }) => return Err(Error::TooLarge { need, max }.into()),
-            Err(ClaimError::Corrupt(corrupt)) => return Err(poisoned(&corrupt).into()),
-            Err(other) => return Err(Error::corrupt(other.to_string()).into()),
-        };
-        let span = grant.as_mut_slice();
-        let size = fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
-        let checksum = if self.framing.checksum { strait_frame::checksum(&span[..size]) } else { 0 };
-        grant.stage(size, Meta { timestamp: self.framing.now(), checksum });
-        self.wanted = 0;
-        self.stats.sent_messages += 1;
-        self.stats.sent_bytes += size as u64;
-        Ok(())
+            ClaimError::TooLarge { need, max } => Err(Error::TooLarge { need, max }.into()),
+            ClaimError::Corrupt(corrupt) => Err(poisoned(&corrupt).into()),
+            other => Err(Error::corrupt(other.to_string()).into()),
+        }
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use strait_frame::{Codec, Rkyv};
@@ -11,7 +11,7 @@ use strait_frame::{Codec, Rkyv};
 use strait_transport::Options;
 use strait_transport::{Connection, Stats, TransportKind};
 
-use crate::{DEFAULT_DEADLINE, driver::Driver, error::Error, response::Response};
+use crate::{DEFAULT_DEADLINE, deadline::Deadline, driver::Driver, error::Error, response::Response};
 
 /// Calls a service from threads. `Sync`: any number of threads may call at once, over one connection.
 ///
@@ -77,7 +77,7 @@ where
     /// [`Error::Call`] with what the server said; [`Error::Deadline`]; [`Error::Transport`] for the connection's end
     /// (then the call may or may not have been executed) and for a request that is too large; [`Error::Decode`].
     pub fn call(&self, request: &Req) -> Result<Response<Resp, C>, Error> {
-        self.call_until(request, self.deadline.map(|deadline| Instant::now() + deadline))
+        self.call_until(request, Deadline::after(self.deadline))
     }
 
     /// As [`call`](Self::call), with a deadline of its own.
@@ -86,10 +86,10 @@ where
     ///
     /// As [`call`](Self::call).
     pub fn call_timeout(&self, request: &Req, timeout: Duration) -> Result<Response<Resp, C>, Error> {
-        self.call_until(request, Some(Instant::now() + timeout))
+        self.call_until(request, Deadline::after(Some(timeout)))
     }
 
-    fn call_until(&self, request: &Req, deadline: Option<Instant>) -> Result<Response<Resp, C>, Error> {
+    fn call_until(&self, request: &Req, deadline: Deadline) -> Result<Response<Resp, C>, Error> {
         Response::open(self.driver.call_blocking::<C, Req>(request, deadline)?)
     }
 }

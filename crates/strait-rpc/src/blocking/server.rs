@@ -7,7 +7,6 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
-    time::Instant,
 };
 
 use strait_frame::{Codec, Rkyv};
@@ -229,11 +228,10 @@ impl Session {
             let text = format!("this service has only method 0, the call is for {}", header.method);
             return self.send(|connection| send_error(connection, call, Code::UNKNOWN_METHOD, &text));
         }
-        let deadline = header.deadline.and_then(|left| Instant::now().checked_add(left));
         if header.deadline.is_some_and(|left| left.is_zero()) {
             return self.send(|connection| send_error(connection, call, Code::DEADLINE, "it was not executed"));
         }
-        let request = match Request::<Req, C>::open(message, deadline) {
+        let request = match Request::<Req, C>::open(message, header.deadline) {
             Ok(request) => request,
             Err(error) => {
                 let text = error.to_string();

@@ -8,7 +8,6 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use strait_frame::Codec;
@@ -156,8 +155,7 @@ where
         } else if header.deadline.is_some_and(|left| left.is_zero()) {
             self.refuse(call, Code::DEADLINE, "it was not executed");
         } else {
-            let deadline = header.deadline.and_then(|left| Instant::now().checked_add(left));
-            match Request::open(message, deadline) {
+            match Request::open(message, header.deadline) {
                 Ok(request) => self.start(call, request),
                 Err(error) => self.refuse(call, Code::BAD_REQUEST, &error.to_string()),
             }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Corrupt, GeometryError, Violation},
-    storage::RingWords,
+    storage::{OneWord, RingWords},
 };
 
 /// The reading end of a ring. Reads the ring in `Peer`, writes its head to `Own`.
@@ -46,8 +46,8 @@ pub struct Consumer<Own: WordsMut, Peer: Words> {
     #[cfg(feature = "alloc")]
     pub(super) holding: bool,
     poison: Option<Corrupt>,
-    sleeper: Sleeper,
-    ringer: Ringer,
+    pub(super) sleeper: Sleeper,
+    pub(super) ringer: Ringer,
 }
 
 /// A record that has passed every check.
@@ -106,9 +106,12 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
         if !ring.is_aligned(position) {
             return Err(GeometryError::Position { position });
         }
+        // SAFETY: as above, with `own`.
+        let head = unsafe { OneWord::new(&own, own_control + control::HEAD) };
         let memories = Memories {
             own,
             control: own_control,
+            head,
             peer,
             peer_control: ring.control(),
             #[cfg(feature = "alloc")]
@@ -309,25 +312,6 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
     #[inline]
     pub fn peer_closed(&self) -> bool {
         self.memories.peer.load(self.memories.peer_control + control::CLOSED) != 0
-    }
-
-    /// Shows that this end is about to sleep until there is data. Look once more ([`is_ready`](Self::is_ready),
-    /// [`peer_closed`](Self::peer_closed)) after it, and only then sleep.
-    pub fn arm_data(&mut self) {
-        self.sleeper.arm(&self.memories.own, self.memories.control + control::DATA_TICKET);
-    }
-
-    /// Shows that this end is awake again. Does nothing where it was not armed.
-    pub fn disarm_data(&mut self) {
-        self.sleeper.disarm(&self.memories.own, self.memories.control + control::DATA_TICKET);
-    }
-
-    /// Whether the producer sleeps until there is room and must be woken now. Ask after releasing; true once per sleep.
-    ///
-    /// Guards that end elsewhere make room too: [`Guard::release`](super::Guard::release) answers this question for them.
-    #[inline]
-    pub fn must_ring_space(&mut self) -> bool {
-        self.ringer.must_ring(&self.memories.peer, self.memories.peer_control + control::SPACE_TICKET)
     }
 }
 

@@ -6,10 +6,7 @@ use core::fmt;
 
 use strait_sync::{Words, WordsMut};
 
-use super::{
-    layout::{Meta, RECORD_HEADER_BYTES},
-    producer::Producer,
-};
+use super::{layout::Meta, producer::Producer};
 
 /// Room for one message, to be filled in place. Dropping it is no operation: nobody has seen anything of it.
 #[must_use = "a grant that is dropped sends nothing"]
@@ -41,11 +38,10 @@ impl<'a, Own: WordsMut, Peer: Words> Grant<'a, Own, Peer> {
         self.max_bytes
     }
 
-    /// Offset in the producer's memory of the payload.
+    /// Where the record would begin.
     #[inline]
-    fn payload(&self) -> usize {
-        let record = self.producer.tail.wrapping_add(self.padding);
-        self.producer.words.offset(record) + RECORD_HEADER_BYTES
+    fn record(&self) -> u64 {
+        self.producer.tail.wrapping_add(self.padding)
     }
 
     /// The claimed bytes, all [`max_bytes`](Self::max_bytes) of them, aligned to 16. They hold whatever was there before.
@@ -53,8 +49,9 @@ impl<'a, Own: WordsMut, Peer: Words> Grant<'a, Own, Peer> {
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         #[cfg(not(strait_loom))]
         {
-            let payload = self.producer.own.raw().as_ptr(self.payload(), self.max_bytes);
-            // SAFETY: inside the memory (`as_ptr` checks it), initialised as all of it is, and writable: `Own: WordsMut`. Nobody
+            let payload = self.producer.words.payload(self.record());
+            // SAFETY: inside the ring, as the claim does not cross its end; initialised as all of it is, and writable: `Own:
+            // WordsMut`, and alive, as the producer keeps it. Nobody
             // else accesses it: the claim is free space (rule 2), which the consumer has released and read before, and
             // polls no word of; the borrow of `self` keeps this the only slice; and nobody else in this process writes the
             // ring (contract of `Producer::new`).
@@ -134,7 +131,7 @@ fn longer_than_claimed(len: usize, max_bytes: usize) -> ! {
 /// Under loom: what was written through the slice reaches the ring here, the whole claim, whether it is committed or not.
 #[cfg(strait_loom)]
 mod modelled {
-    use super::*;
+    use super::{super::layout::RECORD_HEADER_BYTES, *};
 
     impl<'a, Own: WordsMut, Peer: Words> Grant<'a, Own, Peer> {
         pub(super) fn into_producer(self) -> &'a mut Producer<Own, Peer> {
@@ -148,7 +145,8 @@ mod modelled {
     impl<Own: WordsMut, Peer: Words> Drop for Grant<'_, Own, Peer> {
         fn drop(&mut self) {
             if !crate::storage::unwinding() {
-                self.producer.own.copy_in(self.payload(), &self.scratch);
+                let payload = self.producer.words.offset(self.record()) + RECORD_HEADER_BYTES;
+                self.producer.own.copy_in(payload, &self.scratch);
             }
         }
     }

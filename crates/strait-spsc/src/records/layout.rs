@@ -83,9 +83,11 @@ impl Geometry {
                 return Err(GeometryError::Offset { offset, multiple_of });
             }
         }
-        let data_after = control.checked_add(control::BYTES).is_some_and(|end| end <= data);
-        let data_before = data.checked_add(capacity_bytes as usize).is_some_and(|end| end <= control);
-        if !data_after && !data_before {
+        let ends = (control.checked_add(control::BYTES), data.checked_add(capacity_bytes as usize));
+        let (Some(control_end), Some(data_end)) = ends else {
+            return Err(GeometryError::OutOfBounds { need_bytes: usize::MAX, len_bytes: isize::MAX as usize });
+        };
+        if control_end > data && data_end > control {
             return Err(GeometryError::Overlap { control, data });
         }
         Ok(Self { control, data, capacity_bytes, align_bytes })
@@ -229,7 +231,7 @@ mod tests {
         assert!(matches!(Geometry::new(64, 512, 4096, 16), Err(Offset { offset: 64, multiple_of: 128 })));
         assert!(matches!(Geometry::new(0, 400, 4096, 16), Err(Offset { offset: 400, multiple_of: 64 })));
         assert!(matches!(Geometry::new(0, 320, 4096, 16), Err(Overlap { .. })));
-        assert!(matches!(Geometry::new(usize::MAX - 127, 0, 4096, 16), Ok(_)));
+        assert!(Geometry::new(usize::MAX - 127, 0, 4096, 16).is_err(), "its end overflows");
         assert!(matches!(Geometry::new(4096, 64, 4096, 16), Err(Overlap { .. })));
     }
 }

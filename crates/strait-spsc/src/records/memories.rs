@@ -2,13 +2,15 @@
 
 use strait_sync::{Words, WordsMut, mutant, primitive::Ordering};
 
-use super::layout::control;
+use crate::storage::OneWord;
 
 /// Kept alive by the consumer and by every guard.
 pub(super) struct Memories<Own: WordsMut, Peer: Words> {
     pub(super) own: Own,
     /// Offset of the control block in `own`.
     pub(super) control: usize,
+    /// The word HEAD there.
+    pub(super) head: OneWord,
     pub(super) peer: Peer,
     /// Offset of the control block in `peer`.
     pub(super) peer_control: usize,
@@ -29,6 +31,6 @@ impl<Own: WordsMut, Peer: Words> Memories<Own, Peer> {
         // ORDERING: Release; pairs with the acquire fence in `Producer::refresh_head`. The reads of all that is released
         // come before it: this thread's own, and those of other threads through the release log.
         let order = mutant!(head_relaxed, Ordering::Release, Ordering::Relaxed);
-        self.own.store(self.control + control::HEAD, head, order);
+        self.head.store(&self.own, head, order);
     }
 }

@@ -46,6 +46,7 @@ mod layout;
 #[cfg(feature = "alloc")]
 mod log;
 mod memories;
+mod parking;
 mod producer;
 mod record;
 

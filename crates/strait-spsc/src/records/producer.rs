@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{ClaimError, Corrupt, GeometryError, Violation},
-    storage::{RingWords, unwinding},
+    storage::{OneWord, RingWords, unwinding},
 };
 
 /// The writing end of a ring. Writes `Own`, reads the consumer's head from `Peer`.
@@ -40,6 +40,7 @@ use crate::{
 pub struct Producer<Own: WordsMut, Peer: Words> {
     pub(super) own: Own,
     pub(super) words: RingWords,
+    shown_tail: OneWord,
     pub(super) ring: Geometry,
     /// The end of what the consumer can see; the word here is 0, or what comes next is about to be published here.
     pub(super) published: u64,
@@ -51,10 +52,10 @@ pub struct Producer<Own: WordsMut, Peer: Words> {
     head: u64,
     /// Set once no claim can succeed any more.
     stop: Option<ClaimError>,
-    peer: Peer,
-    peer_control: usize,
-    sleeper: Sleeper,
-    ringer: Ringer,
+    pub(super) peer: Peer,
+    pub(super) peer_control: usize,
+    pub(super) sleeper: Sleeper,
+    pub(super) ringer: Ringer,
 }
 
 impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
@@ -103,9 +104,12 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         }
         // SAFETY: checked above; the producer keeps `own`.
         let words = unsafe { RingWords::new(&own, &ring) };
+        // SAFETY: as above.
+        let shown_tail = unsafe { OneWord::new(&own, ring.control() + control::TAIL) };
         Ok(Self {
             own,
             words,
+            shown_tail,
             ring,
             published: position,
             tail: position,
@@ -272,7 +276,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         mutant!(zero_after_commit, (), clear());
         self.published = end;
         // ORDERING: Relaxed; for observers only, the protocol never reads it.
-        self.own.store(self.ring.control() + control::TAIL, end, Ordering::Relaxed);
+        self.shown_tail.store(&self.own, end, Ordering::Relaxed);
         true
     }
 
@@ -334,23 +338,6 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
     #[inline]
     pub fn peer_closed(&self) -> bool {
         self.peer.load(self.peer_control + control::CLOSED) != 0
-    }
-
-    /// Shows that this end is about to sleep until there is room. Look once more ([`has_room`](Self::has_room)) after it,
-    /// and only then sleep.
-    pub fn arm_space(&mut self) {
-        self.sleeper.arm(&self.own, self.ring.control() + control::SPACE_TICKET);
-    }
-
-    /// Shows that this end is awake again. Does nothing where it was not armed.
-    pub fn disarm_space(&mut self) {
-        self.sleeper.disarm(&self.own, self.ring.control() + control::SPACE_TICKET);
-    }
-
-    /// Whether the consumer sleeps until there is data and must be woken now. Ask after publishing; true once per sleep.
-    #[inline]
-    pub fn must_ring_data(&mut self) -> bool {
-        self.ringer.must_ring(&self.peer, self.peer_control + control::DATA_TICKET)
     }
 }
 

@@ -99,9 +99,9 @@ impl<'a, Own: WordsMut, Peer: Words> Record<'a, Own, Peer> {
         #[cfg(not(strait_loom))]
         {
             let _ = trust;
-            let payload = self.consumer.memories.peer.raw().as_ptr(self.payload(), self.len);
-            // SAFETY: inside the memory (`as_ptr` checks it) and initialised as all of it is. Nobody writes the bytes while the
-            // slice lives: they were published before they were read here, an honest peer leaves them alone until they
+            let payload = self.consumer.words.payload(self.at);
+            // SAFETY: inside the ring, as the record was checked not to cross its end; initialised as all of it is, and alive,
+            // as the consumer keeps it. Nobody writes the bytes while the slice lives: they were published before they were read here, an honest peer leaves them alone until they
             // are released, and that needs the record, which is borrowed.
             unsafe { core::slice::from_raw_parts(payload.as_ptr(), self.len) }
         }

@@ -1,0 +1,141 @@
+//! Engines: what is measured, and the two processes that it runs in.
+
+use std::{
+    process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{floors, pin, rpc};
+
+/// One engine with one payload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Engine {
+    pub(crate) scenario: String,
+    pub(crate) name: String,
+    pub(crate) payload_bytes: usize,
+}
+
+/// What a process is told to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Role {
+    pub(crate) engine: Engine,
+    pub(crate) side: Side,
+    pub(crate) cores: (usize, usize),
+    pub(crate) millis: u64,
+    /// Where both sides meet: a directory, or a path to shared memory.
+    pub(crate) meet: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// What a client measured: every round trip in nanoseconds, summed up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) rtt_p50: f64,
+    pub(crate) rtt_p99: f64,
+    pub(crate) rtt_p999: f64,
+    pub(crate) rtt_max: f64,
+    pub(crate) requests_per_s: f64,
+    pub(crate) samples: usize,
+    pub(crate) transport: String,
+}
+
+/// Round trips while time lasts.
+pub(crate) struct Samples {
+    nanos: Vec<u32>,
+    start: Instant,
+    until: Instant,
+}
+
+impl Samples {
+    /// Collects for `millis` from now on.
+    pub(crate) fn collect(millis: u64) -> Self {
+        let start = Instant::now();
+        Self { nanos: Vec::with_capacity(8 << 20), start, until: start + Duration::from_millis(millis) }
+    }
+
+    /// Times one round trip; `false` once the time is over.
+    #[inline]
+    pub(crate) fn add(&mut self, begin: Instant) -> bool {
+        let end = Instant::now();
+        self.nanos.push(u32::try_from((end - begin).as_nanos()).unwrap_or(u32::MAX));
+        end < self.until && self.nanos.len() < self.nanos.capacity()
+    }
+
+    pub(crate) fn summed_up(mut self, transport: String) -> Measured {
+        let elapsed = self.start.elapsed().as_secs_f64();
+        self.nanos.sort_unstable();
+        let count = self.nanos.len();
+        let at = |share: f64| f64::from(self.nanos[((count - 1) as f64 * share) as usize]);
+        Measured {
+            rtt_p50: at(0.5),
+            rtt_p99: at(0.99),
+            rtt_p999: at(0.999),
+            rtt_max: at(1.0),
+            requests_per_s: count as f64 / elapsed,
+            samples: count,
+            transport,
+        }
+    }
+}
+
+/// Runs one side, in a process of its own; the client prints what it measured.
+pub(crate) fn run_role(role: &str) -> ExitCode {
+    let role: Role = match serde_json::from_str(role) {
+        Ok(role) => role,
+        Err(error) => {
+            eprintln!("error: --role is not a role: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let core = if role.side == Side::Client { role.cores.0 } else { role.cores.1 };
+    if let Err(error) = pin::to(core) {
+        eprintln!("error: cannot pin to core {core}: {error}; choose two with --cores");
+        return ExitCode::FAILURE;
+    }
+    let outcome = match role.engine.scenario.as_str() {
+        "floor" => floors::run(&role),
+        _ => rpc::run(&role),
+    };
+    match outcome {
+        Ok(Some(measured)) => {
+            println!("{}", serde_json::to_string(&measured).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}: {error}", role.engine.name);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The other side's process, killed when dropped.
+pub(crate) struct Peer(Child);
+
+impl Peer {
+    /// Starts the server that belongs to a client.
+    pub(crate) fn start(role: &Role, meet: String) -> std::io::Result<Self> {
+        let server = Role { engine: role.engine.clone(), side: Side::Server, meet, ..*role };
+        spawn(&server, Stdio::null()).map(Self)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts one side.
+pub(crate) fn spawn(role: &Role, stdout: Stdio) -> std::io::Result<Child> {
+    let role = serde_json::to_string(role)?;
+    Command::new(std::env::current_exe()?).args(["--role", &role]).stdin(Stdio::null()).stdout(stdout).spawn()
+}

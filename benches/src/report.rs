@@ -1,0 +1,77 @@
+//! The table.
+
+use crate::{
+    engine::{Engine, Measured},
+    runner::{Plan, Row},
+};
+
+/// Medians over the runs, as a table, with what they are beside one bounced line.
+pub(crate) fn print(rows: &[Row], plan: &Plan) {
+    let mut engines: Vec<&Engine> = Vec::new();
+    for row in rows {
+        if !engines.contains(&&row.engine) {
+            engines.push(&row.engine);
+        }
+    }
+    let line = engines.iter().find(|engine| engine.name == "floor-one-line").and_then(|engine| median_p50(rows, engine));
+    println!(
+        "machine: {}; kernel {}; client on core {}, server on core {}; median of {} runs of {} ms",
+        processor(),
+        kernel(),
+        plan.cores.0,
+        plan.cores.1,
+        plan.runs,
+        plan.millis
+    );
+    println!("payloads over 20,000 B use rings of 8 MiB, others 256 KiB; -nosum: without checksum and timestamp\n");
+    println!(
+        "{:<28} {:>9} {:>10} {:>10} {:>10} {:>11} {:>12} {:>10}  {:>17}",
+        "engine", "payload B", "p50 ns", "p99 ns", "p99.9 ns", "max ns", "requests/s", "x one line", "range of p50"
+    );
+    for engine in engines {
+        let runs: Vec<&Measured> =
+            rows.iter().filter(|row| row.engine == *engine).filter_map(|row| row.measured.as_ref()).collect();
+        if runs.is_empty() {
+            println!("{:<28} {:>9} failed", engine.name, engine.payload_bytes);
+            continue;
+        }
+        let of = |value: fn(&Measured) -> f64| median(runs.iter().map(|run| value(run)).collect());
+        let p50s: Vec<f64> = runs.iter().map(|run| run.rtt_p50).collect();
+        let (low, high) = p50s.iter().fold((f64::MAX, 0f64), |(low, high), &p50| (low.min(p50), high.max(p50)));
+        let p50 = of(|run| run.rtt_p50);
+        let ratio = line.map_or_else(String::new, |line| format!("{:.2}", p50 / line));
+        println!(
+            "{:<28} {:>9} {:>10.0} {:>10.0} {:>10.0} {:>11.0} {:>12.0} {:>10}  {:>17}",
+            engine.name,
+            engine.payload_bytes,
+            p50,
+            of(|run| run.rtt_p99),
+            of(|run| run.rtt_p999),
+            of(|run| run.rtt_max),
+            of(|run| run.requests_per_s),
+            ratio,
+            format!("{low:.0}..{high:.0}"),
+        );
+    }
+}
+
+fn median_p50(rows: &[Row], engine: &Engine) -> Option<f64> {
+    let p50s: Vec<f64> =
+        rows.iter().filter(|row| row.engine == *engine).filter_map(|row| row.measured.as_ref()).map(|run| run.rtt_p50).collect();
+    (!p50s.is_empty()).then(|| median(p50s))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
+}
+
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| "unknown processor".into(), |(_, name)| name.trim().to_owned())
+}

@@ -1,0 +1,222 @@
+//! rpc: one call after the other, the payload echoed.
+//!
+//! The client fills the whole payload anew for each call and compares the whole reply; the server copies the whole request
+//! into its reply.
+
+use std::{
+    error::Error,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use strait::{
+    HonestPeer, TransportKind,
+    frame::{Codec, DecodeError, EncodeError, Raw, RawBytes, Sink, StableBytes},
+    rpc::{self, Options, Receive, Request, blocking},
+};
+
+use crate::engine::{Engine, Measured, Peer, Role, Samples, Side};
+
+const SERVICE: &str = "bench";
+/// Payloads above this need a ring of 8 MiB, and get one.
+const DEFAULT_RING_UP_TO: usize = 20_000;
+const LARGE_RING_BYTES: u64 = 8 << 20;
+
+/// The engines, from the slowest path to the fastest.
+const NAMES: [&str; 8] = [
+    "strait-socket-blocking",
+    "strait-socket-polled",
+    "strait-shm-async",
+    "strait-shm-async-nosum",
+    "strait-shm-blocking",
+    "strait-shm-blocking-nosum",
+    "strait-shm-inplace",
+    "strait-shm-inplace-nosum",
+];
+
+pub(crate) fn engines() -> Vec<Engine> {
+    let sizes = [64, 4096, 20_000, 64 << 10, 1 << 20];
+    sizes
+        .into_iter()
+        .flat_map(|payload_bytes| NAMES.map(|name| Engine { scenario: "rpc".into(), name: name.into(), payload_bytes }))
+        .collect()
+}
+
+/// Bytes that the server echoes out of the request itself: raw bytes both ways, without a buffer between them.
+enum Echo {}
+
+impl Codec<Vec<u8>> for Echo {
+    const ID: u8 = <Raw as Codec<Vec<u8>>>::ID;
+    type View = [u8];
+    type Held<B: StableBytes> = RawBytes<B>;
+
+    fn encode(value: &Vec<u8>, sink: &mut Sink<'_>) -> Result<(), EncodeError> {
+        sink.write(value)
+    }
+
+    fn open<B: StableBytes>(bytes: B) -> Result<RawBytes<B>, DecodeError> {
+        <Raw as Codec<Vec<u8>>>::open(bytes)
+    }
+
+    fn schema() -> u64 {
+        1
+    }
+
+    fn size_hint(value: &Vec<u8>) -> usize {
+        value.len()
+    }
+}
+
+/// A reply that is its request.
+struct Echoed(Request<Vec<u8>, Echo>);
+
+impl Codec<Echoed> for Echo {
+    const ID: u8 = <Raw as Codec<Vec<u8>>>::ID;
+    type View = [u8];
+    type Held<B: StableBytes> = RawBytes<B>;
+
+    fn encode(value: &Echoed, sink: &mut Sink<'_>) -> Result<(), EncodeError> {
+        sink.write(&value.0)
+    }
+
+    fn open<B: StableBytes>(bytes: B) -> Result<RawBytes<B>, DecodeError> {
+        <Raw as Codec<Vec<u8>>>::open(bytes)
+    }
+
+    fn schema() -> u64 {
+        1
+    }
+
+    fn size_hint(value: &Echoed) -> usize {
+        value.0.len()
+    }
+}
+
+fn options(role: &Role) -> Options {
+    let name = role.engine.name.as_str();
+    let mut options = Options { runtime_dir: Some(PathBuf::from(&role.meet)), schema: 1, ..Options::default() };
+    if role.engine.payload_bytes > DEFAULT_RING_UP_TO {
+        options.ring_bytes = LARGE_RING_BYTES;
+    }
+    options.shared_memory = name.contains("-shm-");
+    options.checksum = !name.ends_with("-nosum");
+    options.timestamp = options.checksum;
+    if name.contains("-inplace") {
+        #[allow(unsafe_code)]
+        // SAFETY: both processes are this very program.
+        let trust = unsafe { HonestPeer::assume() };
+        options.receive = Receive::InPlace(trust);
+    }
+    if name.ends_with("-polled") {
+        options.spin_socket = Duration::from_millis(50);
+    }
+    if options.shared_memory {
+        // Both sides are to be awake all the time: what is measured is the ring and not the parking.
+        options.spin = Duration::from_millis(50);
+        options.spin_async = Duration::from_millis(1);
+    }
+    options
+}
+
+pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
+    let is_async = role.engine.name.contains("-async");
+    match (role.side, is_async) {
+        (Side::Server, false) => serve_blocking(role).map(|()| None),
+        (Side::Server, true) => runtime()?.block_on(serve_async(role)).map(|()| None),
+        (Side::Client, false) => call_blocking(role).map(Some),
+        (Side::Client, true) => runtime()?.block_on(call_async(role)).map(Some),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn serve_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
+    let server = blocking::Server::<Echo>::bind_as(SERVICE, &options(role))?;
+    Ok(server.serve(|request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request)))?)
+}
+
+async fn serve_async(role: &Role) -> Result<(), Box<dyn Error>> {
+    let server = rpc::Server::<Echo>::bind_as(SERVICE, &options(role))?;
+    Ok(server.serve(async |request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request))).await?)
+}
+
+/// Calls before the measurement: the first ones go over the socket.
+const WARM_UP: usize = 2_000;
+
+/// Checks that what was asked for is what is measured.
+fn check_transport(role: &Role, transport: TransportKind) -> Result<(), Box<dyn Error>> {
+    let expected = if role.engine.name.contains("-shm-") { TransportKind::Shared } else { TransportKind::Socket };
+    if transport == expected { Ok(()) } else { Err(format!("runs over {transport}, expected {expected}").into()) }
+}
+
+fn check(reply: &[u8], request: &[u8]) -> Result<(), Box<dyn Error>> {
+    if reply == request { Ok(()) } else { Err("a reply is not its request".into()) }
+}
+
+fn call_blocking(role: &Role) -> Result<Measured, Box<dyn Error>> {
+    let _server = Peer::start(role, role.meet.clone())?;
+    let options = options(role);
+    let patience = Instant::now() + Duration::from_secs(5);
+    let client = loop {
+        match blocking::Client::<Vec<u8>, Vec<u8>, Echo>::connect_with(SERVICE, &options) {
+            Ok(client) => break client,
+            Err(error) if Instant::now() > patience => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let mut payload = vec![0u8; role.engine.payload_bytes];
+    for turn in 0..WARM_UP.min((64 << 20) / payload.len()).max(20) {
+        payload.fill(turn as u8);
+        check(&client.call(&payload)?, &payload)?;
+    }
+    check_transport(role, client.transport())?;
+    let mut samples = Samples::collect(role.millis);
+    for turn in 0u64.. {
+        let begin = Instant::now();
+        payload.fill(turn as u8);
+        let reply = client.call(&payload)?;
+        let same = check(&reply, &payload);
+        drop(reply);
+        let more = samples.add(begin);
+        same?;
+        if !more {
+            break;
+        }
+    }
+    Ok(samples.summed_up(client.transport().to_string()))
+}
+
+async fn call_async(role: &Role) -> Result<Measured, Box<dyn Error>> {
+    let _server = Peer::start(role, role.meet.clone())?;
+    let options = options(role);
+    let patience = Instant::now() + Duration::from_secs(5);
+    let client = loop {
+        match rpc::Client::<Vec<u8>, Vec<u8>, Echo>::connect_with(SERVICE, &options).await {
+            Ok(client) => break client,
+            Err(error) if Instant::now() > patience => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    };
+    let mut payload = vec![0u8; role.engine.payload_bytes];
+    for turn in 0..WARM_UP.min((64 << 20) / payload.len()).max(20) {
+        payload.fill(turn as u8);
+        check(&client.call(&payload).await?, &payload)?;
+    }
+    check_transport(role, client.transport())?;
+    let mut samples = Samples::collect(role.millis);
+    for turn in 0u64.. {
+        let begin = Instant::now();
+        payload.fill(turn as u8);
+        let reply = client.call(&payload).await?;
+        let same = check(&reply, &payload);
+        drop(reply);
+        let more = samples.add(begin);
+        same?;
+        if !more {
+            break;
+        }
+    }
+    Ok(samples.summed_up(client.transport().to_string()))
+}

@@ -1,0 +1,108 @@
+//! One driver per connection and process: whoever waits reads for all.
+//!
+//! The calls of a connection share it behind a lock that is never held while anybody sleeps. A thread that waits becomes the
+//! *driver* if there is none: it spins on the reply ring (letting go of the lock whenever somebody wants it), then shows
+//! its tickets and sleeps on the connection without the lock. Everybody else sleeps on a waker of its own: the driver hands
+//! out the answers, and one that leaves with calls pending wakes another to take its place. Tasks have no driver: each
+//! pending call is woken by the connection, and whoever is polled first reads for all.
+//!
+//! The rules, and what breaks without them (`tests/loom_driver.rs` has the mutants):
+//!
+//! 1. Nobody waits for room without reading answers, so full rings in both directions cannot block each other.
+//! 2. A driver sleeps on the connection alone, so it may only wait there for what comes over the connection: an answer or room.
+//!    A *slot* is freed by a thread of this process, so who waits for one follows, unless every call in flight is one
+//!    that nobody waits for any more; then a late answer is all that can free one.
+//! 3. While the driver sleeps on a *socket*, nobody else reads it: a poll looks again when it is woken, and a thread that took
+//!    the bytes meanwhile would leave it asleep. (In memory the peer's doorbell ends the sleep whoever reads.)
+//! 4. Who leaves while nobody drives wakes one that waits for an answer; where there is none, all who wait for a slot or room.
+
+mod core;
+mod park;
+#[cfg(not(strait_loom))]
+mod tasks;
+mod threads;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
+
+use strait_sync::primitive::{Mutex, MutexGuard};
+use strait_transport::{Connection, Error as TransportError, Stats, Transport, TransportKind};
+
+use self::core::Core;
+use crate::{calls::Calls, wakers::Wakers};
+
+/// A connection and the calls in flight on it.
+pub(crate) struct Driver {
+    core: Mutex<Core>,
+    /// Threads that want the lock: a driver that spins with it lets go.
+    contenders: AtomicUsize,
+    wakers: Arc<Wakers>,
+    /// Wakes everybody; what the connection gets to wake in a runtime.
+    #[cfg_attr(strait_loom, allow(dead_code))]
+    broadcast: Waker,
+}
+
+type Locked<'a> = MutexGuard<'a, Core>;
+
+impl Driver {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let wakers = Arc::new(Wakers::new(connection.max_in_flight() as usize));
+        let broadcast = Waker::from(wakers.clone());
+        Self { core: Mutex::new(Core::new(connection)), contenders: AtomicUsize::new(0), wakers, broadcast }
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        if let Some(core) = self.core.try_lock() {
+            return core;
+        }
+        // ORDERING: Relaxed; a hint to a spinning driver, the lock itself orders everything.
+        self.contenders.fetch_add(1, Ordering::Relaxed);
+        let core = self.core.lock();
+        // ORDERING: Relaxed; as above.
+        self.contenders.fetch_sub(1, Ordering::Relaxed);
+        core
+    }
+
+    fn is_contended(&self) -> bool {
+        // ORDERING: Relaxed; as in `lock`.
+        self.contenders.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn transport(&self) -> TransportKind {
+        self.lock().connection.transport()
+    }
+
+    pub(crate) fn fallback_reason(&self) -> Option<String> {
+        self.lock().connection.fallback_reason().map(str::to_owned)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.lock().connection.stats()
+    }
+
+    pub(crate) fn late_replies(&self) -> u64 {
+        self.lock().calls.late_replies()
+    }
+
+    /// Ends the connection in good order; calls in flight end in [`TransportError::Closed`].
+    pub(crate) fn close(&self) {
+        let mut core = self.lock();
+        if core.ended.is_none() {
+            core.connection.close();
+            core.end(TransportError::Closed.into(), &self.wakers);
+        }
+    }
+
+    /// Nobody waits for a call any more: cancels it, without waiting.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn abandon(&self, call: u32) {
+        let mut core = self.lock();
+        core.abandon(call);
+        self.wakers.clear(Calls::slot(call));
+    }
+}

@@ -1,0 +1,212 @@
+//! Calls from threads: one drives, the others follow.
+
+use std::{panic::resume_unwind, time::{Duration, Instant}};
+
+use strait_frame::Codec;
+use strait_sync::mutant;
+use strait_transport::{Interest, Message, Transport, TransportKind};
+
+use super::{
+    Driver, Locked,
+    core::Begun,
+    park::{park, thread_waker, yield_now},
+};
+use crate::{calls::Calls, deadline::Deadline, error::Error};
+
+/// What a thread waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Slot,
+    Room,
+    Reply(u32),
+}
+
+impl Driver {
+    /// How often a driver that gave up the lock lets others have it before it asks for it again.
+    const MAX_YIELDS: u32 = 8;
+    /// While the driver sleeps on a socket it does not know that somebody else left output there; who did looks after it
+    /// this often. Only the connection's fallback needs that, and only from several threads.
+    const FLUSH_EVERY: Duration = Duration::from_millis(5);
+
+    /// Makes one call and waits for its answer in this thread, until `deadline`.
+    pub(crate) fn call_blocking<C, T>(&self, value: &T, mut deadline: Deadline) -> Result<Message, Error>
+    where
+        C: Codec<T>,
+    {
+        let mut core = match self.core.try_lock() {
+            Some(core) => core,
+            None => {
+                deadline.at();
+                self.lock()
+            }
+        };
+        let mut had_no_room = false;
+        let call = loop {
+            let want = match core.begin::<C, T>(value, &deadline, &self.wakers) {
+                Ok(Begun::Sent(call)) => break call,
+                Ok(Begun::NoSlot) => Want::Slot,
+                Ok(Begun::NoRoom) => Want::Room,
+                Ok(Begun::Panicked(panic)) => {
+                    self.leave(core);
+                    resume_unwind(panic);
+                }
+                Err(error) => {
+                    self.leave(core);
+                    return Err(error);
+                }
+            };
+            deadline.at();
+            if had_no_room && want == Want::Room {
+                // There was room for somebody smaller: it needs the lock to take it.
+                drop(core);
+                yield_now();
+                core = self.lock();
+            }
+            had_no_room = want == Want::Room;
+            core = self.wait(core, want, &mut deadline);
+            core.drain(&self.wakers);
+            if deadline.is_past() {
+                self.leave(core);
+                return Err(Error::Deadline);
+            }
+        };
+        loop {
+            core.drain(&self.wakers);
+            if let Some(answer) = core.answer(call) {
+                self.wakers.clear(Calls::slot(call));
+                self.leave(core);
+                return answer;
+            }
+            if deadline.is_past() {
+                core.abandon(call);
+                self.wakers.clear(Calls::slot(call));
+                self.leave(core);
+                return Err(Error::Deadline);
+            }
+            core = self.wait(core, Want::Reply(call), &mut deadline);
+            core.drain(&self.wakers);
+            if !core.calls.is_done(call) {
+                deadline.at(); // not a warm call: from here on the clock counts
+            }
+        }
+    }
+
+    /// A thread leaves; if nobody drives, another is woken to do it (rule 4).
+    fn leave(&self, core: Locked<'_>) {
+        let alone = !core.driving;
+        drop(core);
+        if mutant!(leave_without_successor, alone, false) {
+            self.wakers.wake_one();
+        }
+    }
+
+    /// Waits until something may have changed.
+    fn wait<'a>(&'a self, mut core: Locked<'a>, want: Want, deadline: &mut Deadline) -> Locked<'a> {
+        if core.ended.is_some() {
+            return core;
+        }
+        if core.driving {
+            return self.follow(core, want, deadline);
+        }
+        if want == Want::Slot && mutant!(slot_waiter_drives, core.calls.has_callers(), false) {
+            self.wakers.wake_one();
+            return self.follow(core, want, deadline);
+        }
+        core.driving = true;
+        let mut core = self.drive(core, want, deadline);
+        core.driving = false;
+        // They look again, and one of them may become the driver.
+        self.wakers.wake_room();
+        core
+    }
+
+    /// Waits while another thread drives.
+    fn follow<'a>(&'a self, mut core: Locked<'a>, want: Want, deadline: &mut Deadline) -> Locked<'a> {
+        let waker = thread_waker();
+        match want {
+            Want::Reply(call) => self.wakers.set(Calls::slot(call), &waker),
+            Want::Slot => self.wakers.add_slot(&waker),
+            Want::Room => {
+                self.wakers.add_room(&waker);
+                // A driver that sleeps did not know that somebody would wait for room: its sleep must end for that too.
+                if mutant!(follower_shows_no_space_ticket, core.asleep, false) {
+                    match core.connection.arm(Interest::SPACE) {
+                        Ok(true) => {}
+                        Ok(false) => return core,
+                        Err(error) => {
+                            core.end(error.into(), &self.wakers);
+                            return core;
+                        }
+                    }
+                }
+            }
+        }
+        let has_output = want != Want::Slot && core.asleep && core.connection.transport() == TransportKind::Socket;
+        drop(core);
+        if !has_output {
+            park(deadline.at());
+            return self.lock();
+        }
+        let look = Instant::now() + Self::FLUSH_EVERY;
+        park(Some(deadline.at().map_or(look, |at| at.min(look))));
+        let mut core = self.lock();
+        if let Err(error) = core.connection.publish() {
+            core.end(error.into(), &self.wakers);
+        }
+        core
+    }
+
+    /// Reads for all until there is something to read.
+    fn drive<'a>(&'a self, mut core: Locked<'a>, want: Want, deadline: &mut Deadline) -> Locked<'a> {
+        loop {
+            let interest = self.interest(want);
+            if core.connection.spin_until(interest, || self.is_contended()) {
+                return core;
+            }
+            if !self.is_contended() {
+                break;
+            }
+            deadline.at();
+            drop(core);
+            for _ in 0..Self::MAX_YIELDS {
+                yield_now();
+                if !self.is_contended() {
+                    break;
+                }
+            }
+            core = self.lock();
+            let done = match want {
+                Want::Reply(call) => core.calls.is_done(call),
+                // Somebody may have come who waits for an answer, and then a slot waiter must not drive.
+                Want::Slot => core.calls.has_callers() || core.calls.has_free(),
+                Want::Room => false,
+            };
+            if done || core.ended.is_some() || deadline.is_past() {
+                return core;
+            }
+        }
+        match core.connection.arm(self.interest(want)) {
+            Ok(false) => return core,
+            Ok(true) => {}
+            Err(error) => {
+                core.end(error.into(), &self.wakers);
+                return core;
+            }
+        }
+        core.asleep = true;
+        let sleeper = core.connection.sleeper();
+        drop(core);
+        let slept = sleeper.sleep(deadline.at());
+        let mut core = self.lock();
+        core.asleep = false;
+        let disarmed = core.connection.disarm();
+        if let Err(error) = slept.and(disarmed) {
+            core.end(error.into(), &self.wakers);
+        }
+        core
+    }
+
+    fn interest(&self, want: Want) -> Interest {
+        Interest::data_and(want == Want::Room || self.wakers.has_room_waiters())
+    }
+}
