@@ -1,9 +1,9 @@
 //! The two programs, as processes.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ const TRADER: &str = env!("CARGO_BIN_EXE_trader");
 /// An exchange in a runtime directory of its own.
 struct Exchange {
     process: Child,
+    out: BufReader<ChildStdout>,
     directory: tempfile::TempDir,
 }
 
@@ -28,20 +29,18 @@ impl Exchange {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
-        let out = process.stdout.as_mut().unwrap();
-        // One byte at a time, so that nothing of the next line is swallowed.
-        for byte in out.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n') {
-            line.push(byte.into());
-        }
+        out.read_line(&mut line).unwrap();
         assert!(line.contains("listening"), "{line}");
-        Self { process, directory }
+        Self { process, out, directory }
     }
 
     /// Ends it as `end` says; returns what it summed up.
     fn close(mut self, end: impl FnOnce(&mut Child)) -> Value {
         end(&mut self.process);
-        let line = BufReader::new(self.process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
         assert!(self.process.wait().unwrap().success());
         assert!(!self.directory.path().join("strait/exchange.sock").exists());
         serde_json::from_str(&line).unwrap()

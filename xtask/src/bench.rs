@@ -54,7 +54,7 @@ pub(crate) fn quick(scenarios: &[&str]) -> Result<Vec<String>, Failure> {
 }
 
 fn benches() -> std::process::Command {
-    run::cargo(&["run", "--quiet", "--release", "-p", "strait-benches", "--"])
+    run::cargo(&["run", "--release", "-p", "strait-benches", "--"])
 }
 
 /// The scenarios that exist: one name per line of `strait-benches --list`.

@@ -1,13 +1,6 @@
 //! The client for tasks.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    marker::PhantomData,
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, future::poll_fn, marker::PhantomData, pin::pin, task::Poll, time::Duration};
 
 use strait_frame::{Codec, Rkyv};
 use strait_transport::{Connection, Options, Stats, TransportKind};

@@ -1,8 +1,11 @@
 //! From values to messages.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use strait_frame::{Codec, Sink};
+use strait_frame::{Codec, EncodeError, Sink};
 use strait_transport::{Error, Options, SendError, Transport};
 
 use crate::{
@@ -30,23 +33,37 @@ where
     let mut fill = |span: &mut [u8]| {
         span[..HEADER_BYTES].copy_from_slice(&header);
         let mut sink = Sink::new(&mut span[HEADER_BYTES..]);
-        C::encode(value, &mut sink)?;
+        caught(|| C::encode(value, &mut sink))?;
         body = sink.len();
         Ok(HEADER_BYTES + body)
     };
     let claim = (HEADER_BYTES + C::size_hint(value).max(*hint)).min(max);
     let mut sent = transport.try_send(claim, &mut fill);
     if let Err(SendError::Short { .. }) = sent {
-        let exact = C::encoded_len(value).map_err(|error| Error::Encode(Arc::new(error)))?;
+        let exact = caught(|| C::encoded_len(value)).map_err(|error| Error::Encode(Arc::new(error)))?;
         let need = HEADER_BYTES + exact;
         if need > max {
             return Err(Error::TooLarge { need, max }.into());
         }
         sent = transport.try_send(need, &mut fill);
+        if let Err(SendError::Short { .. }) = sent {
+            // An encoder that counts less than it writes: there is no size at which trying again would help.
+            let error = EncodeError::TooLarge { need: exact + 1, capacity: exact };
+            return Err(Error::Encode(Arc::new(error)).into());
+        }
     }
     sent?;
     *hint = body;
     Ok(())
+}
+
+/// Runs a value's encoder, which is not ours: locks are held and room is claimed around it, so a panic ends here.
+#[inline]
+fn caught<R>(encode: impl FnOnce() -> Result<R, EncodeError>) -> Result<R, EncodeError> {
+    catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|_panic| {
+        tracing::error!(target: "strait", "an encoder panicked");
+        Err(EncodeError::Codec("its encoder panicked".into()))
+    })
 }
 
 /// Takes a header without a body into the open batch.
@@ -62,7 +79,8 @@ const MAX_ERROR_BYTES: usize = 512;
 
 /// Takes an `Error` answer into the open batch.
 pub(crate) fn send_error(transport: &mut impl Transport, call: u32, code: Code, text: &str) -> Result<(), SendError> {
-    let mut end = text.len().min(MAX_ERROR_BYTES);
+    let room = transport.limits().max_send_bytes.saturating_sub(HEADER_BYTES + 2);
+    let mut end = text.len().min(MAX_ERROR_BYTES).min(room);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

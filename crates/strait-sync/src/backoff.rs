@@ -22,8 +22,11 @@ pub struct Spin {
 
 #[cfg(feature = "std")]
 impl Spin {
+    /// Looks before the clock is read at all: a reading takes about as long as an answer that comes at once, and nobody
+    /// looks meanwhile. Some microseconds.
+    const FIRST_LOOKS: u32 = 256;
     /// Looks between two readings of the clock.
-    const LOOKS: u32 = 32;
+    const LOOKS: u32 = 64;
     /// How often the processor is given away before the caller parks.
     const YIELDS: u32 = 2;
 
@@ -44,7 +47,7 @@ impl Spin {
         if self.limit.is_zero() {
             return false;
         }
-        for _ in 0..Self::LOOKS {
+        for _ in 0..Self::FIRST_LOOKS {
             crate::primitive::spin_hint();
             if ready() {
                 self.budget = self.limit.min(self.budget * 2);
@@ -79,7 +82,7 @@ impl Spin {
     /// Under loom there is no time: one look, so that the model goes on to park.
     #[cfg(strait_loom)]
     pub fn until(&mut self, mut ready: impl FnMut() -> bool) -> bool {
-        let _ = (self.limit, self.budget, Self::LOOKS, Self::YIELDS);
+        let _ = (self.limit, self.budget, Self::FIRST_LOOKS, Self::LOOKS, Self::YIELDS);
         ready()
     }
 }

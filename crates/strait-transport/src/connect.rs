@@ -11,7 +11,6 @@ use crate::{
     connection::{Connection, Permit},
     error::{Error, Refusal},
     handshake::{Settled, client::AwaitWelcome, frames::Control, server},
-    message::Pool,
     options::Options,
     peer::check_same_user,
     runtime_dir::{RuntimeDir, check_name},
@@ -100,7 +99,7 @@ impl<'a> Dial<'a> {
     fn greet(&self, socket: OwnedFd, is_async: bool) -> Result<Opening, Error> {
         check_same_user(std::os::fd::AsFd::as_fd(&socket))?;
         let link = Arc::new(Link::new(socket, is_async, None)?);
-        let mut framed = Framed::new(link, self.options.limits.max_control_bytes, Pool::default());
+        let mut framed = Framed::new(link, self.options.limits.max_control_bytes);
         let state = Some(AwaitWelcome::hello(&mut framed, self.options)?);
         Ok(Opening {
             framed: Some(framed),
@@ -133,7 +132,7 @@ impl Opening {
     ) -> Result<Self, Error> {
         let user = check_same_user(std::os::fd::AsFd::as_fd(&socket));
         let link = Arc::new(Link::new(socket, is_async, interrupt)?);
-        let mut framed = Framed::new(link, options.limits.max_control_bytes, Pool::default());
+        let mut framed = Framed::new(link, options.limits.max_control_bytes);
         if let Err(error) = user {
             if let Error::OtherUser { expected, found } = error {
                 server::refuse(&mut framed, Refusal::User { server: expected.into(), client: found.into() });

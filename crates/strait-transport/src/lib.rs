@@ -45,6 +45,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("strait-transport needs Linux: memfd, seals, SCM_RIGHTS and pidfds have no counterpart elsewhere");
 
+mod buffer;
 #[cfg(not(strait_loom))]
 mod connect;
 mod connection;

@@ -14,7 +14,7 @@ use strait_sync::{
 use crate::{
     connection::Connection,
     error::Error,
-    message::{Pool, TransportKind},
+    message::TransportKind,
     options::{Framing, Options},
     ring::{Bell, Held, RingTransport},
     transport::{Sleep, Wake},
@@ -60,7 +60,7 @@ fn joined(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection)
         let bell = std::sync::Arc::new(LocalBell { own: bells[own].clone(), peer: bells[1 - own].clone() });
         let framing = Framing { checksum: false, timestamp: options.timestamp };
         let records::Side { producer, consumer } = side;
-        let local: Local = RingTransport::new((producer, consumer), bell, framing, options.receive, Pool::default());
+        let local: Local = RingTransport::new((producer, consumer), bell, framing, options.receive);
         Connection::local(local, options)
     };
     Ok((end(left, 0), end(right, 1)))

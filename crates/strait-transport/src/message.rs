@@ -1,17 +1,12 @@
 //! A received message: bytes that stay as they are for as long as it is held.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::fmt;
 
-use crossbeam_utils::atomic::AtomicCell;
 use strait_frame::StableBytes;
-use zerocopy::{FromBytes, IntoBytes};
 
-use crate::local::LocalHeld;
 #[cfg(not(strait_loom))]
 use crate::shared::SharedHeld;
+use crate::{buffer::Buffer, local::LocalHeld};
 
 /// Over which path a message came, or a connection runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,8 +61,9 @@ impl From<SharedHeld> for InPlace {
 }
 
 enum Body {
-    Copied(PooledBuffer),
-    InPlace(InPlace),
+    Copied(Buffer),
+    /// Boxed, because it is several times as large: messages are moved a few times on their way.
+    InPlace(Box<InPlace>),
 }
 
 /// A received message.
@@ -83,13 +79,13 @@ pub struct Message {
 }
 
 impl Message {
-    pub(crate) fn copied(buffer: PooledBuffer, len: usize, timestamp: u64, kind: TransportKind) -> Self {
-        debug_assert!(len <= buffer.capacity());
+    pub(crate) fn copied(buffer: Buffer, len: usize, timestamp: u64, kind: TransportKind) -> Self {
+        debug_assert!(len <= buffer.bytes().len());
         Self { body: Body::Copied(buffer), start: 0, len, timestamp, kind }
     }
 
     pub(crate) fn in_place(bytes: InPlace, len: usize, timestamp: u64, kind: TransportKind) -> Self {
-        Self { body: Body::InPlace(bytes), start: 0, len, timestamp, kind }
+        Self { body: Body::InPlace(Box::new(bytes)), start: 0, len, timestamp, kind }
     }
 
     /// Length in bytes, without what was skipped.
@@ -143,7 +139,7 @@ impl fmt::Debug for Message {
     }
 }
 
-// SAFETY: a pooled buffer lies on the heap, belongs to the message alone and is never written again; a guard's bytes lie
+// SAFETY: a copy lies on the heap, belongs to the message alone and is never written again; a guard's bytes lie
 // in a ring and stay until the guard is dropped, by the honest-peer decision that made it. `skip` needs `&mut self`, and
 // whoever holds the message as `StableBytes` owns it.
 #[allow(unsafe_code)]
@@ -153,130 +149,13 @@ unsafe impl StableBytes for Message {
     }
 }
 
-/// Buffers that received messages are copied into: made when first needed, used again when the message is dropped.
-#[derive(Clone, Default)]
-pub(crate) struct Pool {
-    shelves: Arc<Shelves>,
-}
-
-/// A buffer: 16-byte units, so that it is aligned for any archive. Boxed twice, so that it moves as one pointer.
-type Units = Box<Box<[u128]>>;
-
-#[derive(Default)]
-struct Shelves {
-    /// The buffer that was given back last: who has one message at a time needs no lock.
-    top: AtomicCell<Option<Units>>,
-    rest: Mutex<Vec<Units>>,
-}
-
-impl Pool {
-    /// As many idle buffers are kept; more are given back to the system.
-    const MAX_IDLE: usize = 64;
-    /// Smallest buffer, so that small messages share one size.
-    const MIN_BYTES: usize = 256;
-
-    /// A buffer of at least `len` bytes; its content is left over from before.
-    #[inline]
-    pub(crate) fn take(&self, len: usize) -> PooledBuffer {
-        let units = match self.shelves.top.take() {
-            Some(units) if units.len() * 16 >= len => units,
-            other => self.take_slow(len, other),
-        };
-        PooledBuffer { units: Some(units), shelves: self.shelves.clone() }
-    }
-
-    #[cold]
-    fn take_slow(&self, len: usize, too_small: Option<Units>) -> Units {
-        let found = {
-            let mut rest = self.shelves.rest();
-            rest.extend(too_small);
-            let fits = |units: &Units| units.len() * 16 >= len;
-            rest.iter().position(fits).map(|index| rest.swap_remove(index))
-        };
-        found.unwrap_or_else(|| {
-            let bytes = len.max(Self::MIN_BYTES).next_power_of_two();
-            Box::new(vec![0u128; bytes / 16].into_boxed_slice())
-        })
-    }
-}
-
-impl Shelves {
-    fn rest(&self) -> MutexGuard<'_, Vec<Units>> {
-        let mut rest = self.rest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if rest.capacity() == 0 {
-            rest.reserve_exact(Pool::MAX_IDLE + 1);
-        }
-        rest
-    }
-
-    #[inline]
-    fn give_back(&self, units: Units) {
-        if let Some(other) = self.top.swap(Some(units)) {
-            let mut rest = self.rest();
-            if rest.len() < Pool::MAX_IDLE {
-                rest.push(other);
-            }
-        }
-    }
-}
-
-/// A buffer aligned to 16 bytes that goes back to its pool when dropped.
-pub(crate) struct PooledBuffer {
-    /// Taken only by drop.
-    units: Option<Units>,
-    shelves: Arc<Shelves>,
-}
-
-impl PooledBuffer {
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes().len()
-    }
-
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.units.as_ref().map_or(&[], |units| units.as_bytes())
-    }
-
-    #[inline]
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.units.as_mut().map_or(&mut [], |units| units.as_mut_bytes())
-    }
-
-    /// The buffer as 64-bit words.
-    #[inline]
-    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
-        <[u64]>::mut_from_bytes(self.bytes_mut()).expect("u128s are aligned and sized for u64s")
-    }
-}
-
-impl Drop for PooledBuffer {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(units) = self.units.take() {
-            self.shelves.give_back(units);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_used_again() {
-        let pool = Pool::default();
-        let first = pool.take(100);
-        let address = first.bytes().as_ptr();
-        drop(first);
-        let second = pool.take(200);
-        assert_eq!(second.bytes().as_ptr(), address);
-        assert!(second.capacity() >= 200);
-        assert_eq!(address as usize % 16, 0);
-    }
-
-    #[test]
     fn a_message_skips_at_most_what_it_has() {
-        let mut buffer = Pool::default().take(4);
+        let mut buffer = Buffer::take(4);
         buffer.bytes_mut()[..4].copy_from_slice(b"abcd");
         let mut message = Message::copied(buffer, 4, 7, TransportKind::Local);
         message.skip(1);

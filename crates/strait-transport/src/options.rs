@@ -112,8 +112,7 @@ impl Options {
         if !(1..=4096).contains(&self.max_in_flight) {
             return bad("max_in_flight", self.max_in_flight.to_string(), "1 to 4096");
         }
-        for (option, spin) in
-            [("spin", self.spin), ("spin_async", self.spin_async), ("spin_socket", self.spin_socket)]
+        for (option, spin) in [("spin", self.spin), ("spin_async", self.spin_async), ("spin_socket", self.spin_socket)]
         {
             if spin > MAX_SPIN {
                 return bad(option, format!("{spin:?}"), "at most 50 ms: a spin does not look at deadlines");

@@ -13,10 +13,12 @@ use strait_spsc::{
     records::{Consumer, Guard, Meta, Producer},
 };
 use strait_sync::{Words, WordsMut, mutant};
+use zerocopy::IntoBytes;
 
 use crate::{
+    buffer::Buffer,
     error::{Error, SendError},
-    message::{InPlace, Message, Pool, TransportKind},
+    message::{InPlace, Message, TransportKind},
     options::{Framing, Receive},
     transport::{Fill, Interest, MessageLimits, Sleep, Stats},
 };
@@ -41,6 +43,9 @@ pub(crate) trait Bell: Sleep + Sized + 'static {
     fn hang_up(&self);
 }
 
+/// Messages claimed with at most this many bytes are encoded outside the ring where they have a checksum.
+const SCRATCH_BYTES: usize = 1024;
+
 /// Needless rings that a peer may send before it is taken for a flood.
 const SPARE_RINGS: u64 = 256;
 
@@ -51,7 +56,8 @@ pub(crate) struct RingTransport<Own: WordsMut, Peer: Words, B: Bell> {
     bell: Arc<B>,
     framing: Framing,
     receive: Receive,
-    pool: Pool,
+    /// Where small messages are encoded and summed up before they go to the ring.
+    scratch: Box<[u128; SCRATCH_BYTES / 16]>,
     stats: Stats,
     /// The size that found no room: the next wait for space is for this much.
     wanted: usize,
@@ -76,7 +82,6 @@ where
         bell: Arc<B>,
         framing: Framing,
         receive: Receive,
-        pool: Pool,
     ) -> Self {
         let space_checked_at = consumer.position();
         Self {
@@ -85,7 +90,7 @@ where
             bell,
             framing,
             receive,
-            pool,
+            scratch: Box::new([0; SCRATCH_BYTES / 16]),
             stats: Stats::default(),
             wanted: 0,
             space_checked_at,
@@ -124,8 +129,18 @@ where
         let refused = match self.producer.try_claim(max_bytes) {
             Ok(mut grant) => {
                 let span = grant.as_mut_slice();
-                let size = fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
-                let checksum = if self.framing.checksum { strait_frame::checksum(&span[..size]) } else { 0 };
+                let (size, checksum) = if !self.framing.checksum {
+                    (fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes), 0)
+                } else if max_bytes <= SCRATCH_BYTES {
+                    // Reading back from the ring what was just written would wait until its cache lines are ours.
+                    let scratch = &mut self.scratch.as_mut_bytes()[..max_bytes];
+                    let size = fill(scratch).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
+                    span[..size].copy_from_slice(&scratch[..size]);
+                    (size, strait_frame::checksum(&scratch[..size]))
+                } else {
+                    let size = fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
+                    (size, strait_frame::checksum(&span[..size]))
+                };
                 grant.stage(size, Meta { timestamp: self.framing.now(), checksum });
                 self.wanted = 0;
                 self.stats.sent_messages += 1;
@@ -201,7 +216,7 @@ where
                 Err((record, _too_many_held)) => record,
             },
         };
-        let mut buffer = self.pool.take(size);
+        let mut buffer = Buffer::take(size);
         record.copy_to(&mut buffer.words_mut()[..size.div_ceil(8)]);
         Ok(Some((Message::copied(buffer, size, meta.timestamp, B::KIND), size, meta)))
     }

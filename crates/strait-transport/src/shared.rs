@@ -12,7 +12,7 @@ use strait_region::{OwnRegion, PeerRegion};
 use crate::{
     error::Error,
     handshake::Settled,
-    message::{Pool, TransportKind},
+    message::TransportKind,
     options::Receive,
     ring::{Bell, Held, RingTransport},
     segment::{self, Segments},
@@ -32,10 +32,9 @@ pub(crate) fn shared(
     settled: &Settled,
     link: Arc<Link>,
     receive: Receive,
-    pool: Pool,
 ) -> Result<Shared, Error> {
     let rings = segment::rings(segments, settled)?;
-    Ok(RingTransport::new(rings, link, settled.framing, receive, pool))
+    Ok(RingTransport::new(rings, link, settled.framing, receive))
 }
 
 impl Bell for Link {

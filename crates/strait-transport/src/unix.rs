@@ -192,8 +192,7 @@ impl Unix {
     /// The last frame is flushed: from here on this side writes its ring.
     fn leave(&mut self) -> Result<(), Error> {
         let Upgrade::Leaving(segments) = std::mem::replace(&mut self.upgrade, Upgrade::Off) else { return Ok(()) };
-        let (link, pool) = (self.link().clone(), self.framed.pool().clone());
-        let ring = Box::new(shared(segments, &self.settled, link, self.receive, pool)?);
+        let ring = Box::new(shared(segments, &self.settled, self.link().clone(), self.receive)?);
         if self.is_client {
             self.upgrade = Upgrade::HalfWay(ring);
             Ok(())

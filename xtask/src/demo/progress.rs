@@ -23,7 +23,9 @@ pub(super) struct Progress {
     listening: bool,
     /// Requests that the exchange says it answered.
     answered: Option<u64>,
-    /// Lines to show.
+    /// Upgrades to show.
+    upgrades: Vec<String>,
+    /// Seconds to show.
     lines: Vec<String>,
     printed: u32,
 }
@@ -39,6 +41,7 @@ impl Progress {
             complaints: vec![String::new(); clients + 1],
             listening: false,
             answered: None,
+            upgrades: Vec::new(),
             lines: Vec::new(),
             printed: 0,
         }
@@ -107,10 +110,13 @@ impl Progress {
 
     /// Shows what is new: on a terminal the rows as they stand, elsewhere a line per second.
     pub(super) fn show(&mut self, screen: &mut Screen) {
-        for line in self.lines.drain(..) {
+        for line in self.upgrades.drain(..) {
             screen.line(&line);
         }
-        if self.seconds.iter().any(Option::is_some) {
+        for line in self.lines.drain(..) {
+            screen.unless_live(&line);
+        }
+        if self.seconds.iter().any(Option::is_some) && self.answered.is_none() {
             screen.live(|| table::live(&self.seconds));
         }
     }
@@ -150,7 +156,7 @@ impl Progress {
         let calls = object["call"].as_u64().unwrap_or(0).saturating_sub(1);
         if self.totals.len() <= TOLD_APART && to == "shared" {
             let plural = if calls == 1 { "" } else { "s" };
-            self.lines.push(format!(
+            self.upgrades.push(format!(
                 "  client {client} upgraded to shared memory after {calls} call{plural} over the socket"
             ));
         }

@@ -25,6 +25,13 @@ impl Screen {
         if self.visible { self.line(text) } else { eprintln!("{text}") }
     }
 
+    /// A line that says how it goes, where no live lines do.
+    pub(super) fn unless_live(&mut self, text: &str) {
+        if !self.terminal {
+            self.line(text);
+        }
+    }
+
     /// Lines that the next ones replace; on a terminal only.
     pub(super) fn live(&mut self, lines: impl FnOnce() -> Vec<String>) {
         if self.visible && self.terminal {

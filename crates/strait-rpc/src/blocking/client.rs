@@ -1,10 +1,6 @@
 //! The client for threads.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    time::Duration,
-};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use strait_frame::{Codec, Rkyv};
 #[cfg(not(strait_loom))]

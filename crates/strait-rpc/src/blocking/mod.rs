@@ -3,6 +3,8 @@
 mod client;
 #[cfg(not(strait_loom))]
 mod server;
+#[cfg(not(strait_loom))]
+mod session;
 
 pub use client::Client;
 #[cfg(not(strait_loom))]

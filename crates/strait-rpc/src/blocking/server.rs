@@ -3,25 +3,16 @@
 use std::{
     fmt::{self, Display},
     marker::PhantomData,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
 };
 
 use strait_frame::{Codec, Rkyv};
-use strait_transport::{
-    Connection, Error as TransportError, Incoming, Interest, Interrupt, Listener, Message, Options, SendError,
-    Transport, Wake,
-};
+use strait_transport::{Interrupt, Listener, Options};
 
-use crate::{
-    SERVICE_RPC,
-    encode::{schema, send_error, send_header, send_value},
-    error::{Code, Error},
-    header::{Header, Kind},
-    request::Request,
-};
+use super::session::serve_client;
+use crate::{SERVICE_RPC, encode::schema, error::Error, request::Request};
 
 /// A service whose handler runs in threads, one per connection.
 ///
@@ -46,7 +37,8 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Ends [`Server::serve`]: no new clients, no new calls; what was received is answered. May be called more than once.
+    /// Ends [`Server::serve`]: no new clients, no new calls; what was received is executed and answered, and a client that does
+    /// not read its answers is given a second. May be called more than once.
     pub fn shutdown(&self) {
         self.interrupt.raise();
     }
@@ -133,154 +125,13 @@ impl<C> Server<C> {
             }
         };
         self.interrupt.raise();
+        // No new clients: those that still wait to be accepted learn it now.
+        drop(self.listener);
         for thread in threads {
             // The threads catch their handlers' panics; there is nothing else in them to fail.
             let _ = thread.join();
         }
         outcome
-    }
-}
-
-fn serve_client<C, Req, Resp, E, F>(incoming: Incoming, handler: &F, interrupt: &Interrupt)
-where
-    C: Codec<Req> + Codec<Resp>,
-    E: Display,
-    F: Fn(Request<Req, C>) -> Result<Resp, E>,
-{
-    let connection = match incoming.handshake() {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::debug!(target: "strait", %error, "a handshake failed");
-            return;
-        }
-    };
-    let mut session = Session { connection, hint: 0, going_away: false };
-    match session.serve::<C, Req, Resp, E, F>(handler, interrupt) {
-        Ok(()) | Err(TransportError::Closed) => tracing::info!(target: "strait", "a client left"),
-        Err(error) => tracing::info!(target: "strait", %error, "a client is gone"),
-    }
-    session.connection.close();
-}
-
-/// One client.
-struct Session {
-    connection: Connection,
-    hint: usize,
-    going_away: bool,
-}
-
-impl Session {
-    fn serve<C, Req, Resp, E, F>(&mut self, handler: &F, interrupt: &Interrupt) -> Result<(), TransportError>
-    where
-        C: Codec<Req> + Codec<Resp>,
-        E: Display,
-        F: Fn(Request<Req, C>) -> Result<Resp, E>,
-    {
-        loop {
-            while let Some(message) = self.receive()? {
-                self.answer::<C, Req, Resp, E, F>(message, handler)?;
-                self.connection.publish()?;
-            }
-            if self.going_away {
-                return Ok(());
-            }
-            if interrupt.is_raised() || self.connection.wait_ready(Interest::DATA, None)? == Wake::Interrupted {
-                // What has been received is answered; what comes from here on is told that it was not executed.
-                self.going_away = true;
-                self.send(|connection| send_header(connection, Header::of(Kind::GoAway, 0)))?;
-                self.connection.publish()?;
-            }
-        }
-    }
-
-    /// The next message; one whose checksum is wrong ends an rpc connection, because its call can't be answered.
-    fn receive(&mut self) -> Result<Option<Message>, TransportError> {
-        self.connection.try_recv().map_err(|error| match error {
-            TransportError::Checksum { .. } => {
-                TransportError::Corrupt { what: format!("an rpc request was lost: {error}").into() }
-            }
-            error => error,
-        })
-    }
-
-    fn answer<C, Req, Resp, E, F>(&mut self, message: Message, handler: &F) -> Result<(), TransportError>
-    where
-        C: Codec<Req> + Codec<Resp>,
-        E: Display,
-        F: Fn(Request<Req, C>) -> Result<Resp, E>,
-    {
-        let header = Header::decode(&message).map_err(|what| TransportError::Corrupt { what: what.into() })?;
-        match header.kind {
-            Kind::Request => {}
-            // By the time that this thread reads it, the call has been answered.
-            Kind::Cancel => return Ok(()),
-            kind => {
-                return Err(TransportError::Corrupt {
-                    what: format!("a message of kind {kind:?} from a client").into(),
-                });
-            }
-        }
-        let call = header.call;
-        if self.going_away {
-            return self.send(|connection| send_error(connection, call, Code::SHUTTING_DOWN, "try another server"));
-        }
-        if header.method != 0 {
-            let text = format!("this service has only method 0, the call is for {}", header.method);
-            return self.send(|connection| send_error(connection, call, Code::UNKNOWN_METHOD, &text));
-        }
-        if header.deadline.is_some_and(|left| left.is_zero()) {
-            return self.send(|connection| send_error(connection, call, Code::DEADLINE, "it was not executed"));
-        }
-        let request = match Request::<Req, C>::open(message, header.deadline) {
-            Ok(request) => request,
-            Err(error) => {
-                let text = error.to_string();
-                return self.send(|connection| send_error(connection, call, Code::BAD_REQUEST, &text));
-            }
-        };
-        match catch_unwind(AssertUnwindSafe(|| handler(request))) {
-            Ok(Ok(reply)) => self.reply::<C, Resp>(call, &reply),
-            Ok(Err(error)) => {
-                let text = error.to_string();
-                self.send(|connection| send_error(connection, call, Code::HANDLER, &text))
-            }
-            Err(_panic) => {
-                tracing::error!(target: "strait", call, "a handler panicked");
-                self.send(|connection| send_error(connection, call, Code::PANICKED, "see the server's log"))
-            }
-        }
-    }
-
-    fn reply<C, Resp>(&mut self, call: u32, reply: &Resp) -> Result<(), TransportError>
-    where
-        C: Codec<Resp>,
-    {
-        let mut hint = self.hint;
-        let sent =
-            self.send(|connection| send_value::<C, Resp>(connection, Header::of(Kind::Reply, call), reply, &mut hint));
-        self.hint = hint;
-        match sent {
-            Err(error @ (TransportError::TooLarge { .. } | TransportError::Encode(_))) => {
-                let text = error.to_string();
-                self.send(|connection| send_error(connection, call, Code::BAD_REPLY, &text))
-            }
-            other => other,
-        }
-    }
-
-    /// Sends, waiting for room as long as the client is there. It is this client's own ring: nobody else waits for it.
-    fn send(&mut self, mut send: impl FnMut(&mut Connection) -> Result<(), SendError>) -> Result<(), TransportError> {
-        loop {
-            match send(&mut self.connection) {
-                Ok(()) => return Ok(()),
-                Err(SendError::Failed(error)) => return Err(error),
-                Err(_) => {}
-            }
-            if self.connection.wait_ready(Interest::SPACE, None)? == Wake::Interrupted {
-                // A client that reads nothing must not keep the server from ending.
-                return Err(TransportError::TimedOut { what: "the last reply to a client" });
-            }
-        }
     }
 }
 

@@ -1,10 +1,6 @@
 //! What the lock protects: the connection, the calls, and who drives.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::time::Duration;
 
 use strait_frame::Codec;
 use strait_sync::mutant;
@@ -42,8 +38,6 @@ pub(super) enum Begun {
     NoSlot,
     /// The ring is full.
     NoRoom,
-    /// The value's encoder panicked. Nothing was sent; the panic goes on where no lock is held.
-    Panicked(Box<dyn Any + Send>),
 }
 
 impl Core {
@@ -63,12 +57,7 @@ impl Core {
 
     /// Takes a slot, then room in the ring, and sends.
     #[inline]
-    pub(super) fn begin<C, T>(
-        &mut self,
-        value: &T,
-        deadline: &Deadline,
-        wakers: &Wakers,
-    ) -> Result<Begun, Error>
+    pub(super) fn begin<C, T>(&mut self, value: &T, deadline: &Deadline, wakers: &Wakers) -> Result<Begun, Error>
     where
         C: Codec<T>,
     {
@@ -85,15 +74,8 @@ impl Core {
             return Err(Error::Deadline);
         }
         let header = Header { deadline: left, ..Header::of(Kind::Request, call) };
-        let (connection, hint) = (&mut self.connection, &mut self.hint);
-        let sent = catch_unwind(AssertUnwindSafe(|| send_value::<C, T>(connection, header, value, hint)));
-        let sent = match sent {
-            Ok(sent) => sent.and_then(|()| Ok(self.connection.publish()?)),
-            Err(panic) => {
-                self.calls.unsend(call);
-                return Ok(Begun::Panicked(panic));
-            }
-        };
+        let sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint)
+            .and_then(|()| Ok(self.connection.publish()?));
         match sent {
             Ok(()) => Ok(Begun::Sent(call)),
             Err(SendError::Failed(error)) => {

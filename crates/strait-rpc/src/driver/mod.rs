@@ -34,7 +34,7 @@ use strait_sync::primitive::{Mutex, MutexGuard};
 use strait_transport::{Connection, Error as TransportError, Stats, Transport, TransportKind};
 
 use self::core::Core;
-use crate::{calls::Calls, wakers::Wakers};
+use crate::wakers::Wakers;
 
 /// A connection and the calls in flight on it.
 pub(crate) struct Driver {
@@ -43,7 +43,6 @@ pub(crate) struct Driver {
     contenders: AtomicUsize,
     wakers: Arc<Wakers>,
     /// Wakes everybody; what the connection gets to wake in a runtime.
-    #[cfg_attr(strait_loom, allow(dead_code))]
     broadcast: Waker,
 }
 
@@ -103,6 +102,6 @@ impl Driver {
     pub(crate) fn abandon(&self, call: u32) {
         let mut core = self.lock();
         core.abandon(call);
-        self.wakers.clear(Calls::slot(call));
+        self.wakers.clear(crate::calls::Calls::slot(call));
     }
 }

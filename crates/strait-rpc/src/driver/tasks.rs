@@ -1,9 +1,6 @@
 //! Calls from tasks: nobody drives, whoever is polled reads for all.
 
-use std::{
-    panic::resume_unwind,
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
 use strait_frame::Codec;
 use strait_transport::{Interest, Message, Transport};
@@ -32,10 +29,6 @@ impl Driver {
         for _ in 0..Self::MAX_LOOKS {
             let wants_room = match core.begin::<C, T>(value, deadline, &self.wakers)? {
                 Begun::Sent(call) => return Poll::Ready(Ok(call)),
-                Begun::Panicked(panic) => {
-                    drop(core);
-                    resume_unwind(panic)
-                }
                 Begun::NoSlot => {
                     self.wakers.add_slot(cx.waker());
                     false

@@ -1,6 +1,6 @@
 //! Calls from threads: one drives, the others follow.
 
-use std::{panic::resume_unwind, time::{Duration, Instant}};
+use std::time::{Duration, Instant};
 
 use strait_frame::Codec;
 use strait_sync::mutant;
@@ -46,10 +46,6 @@ impl Driver {
                 Ok(Begun::Sent(call)) => break call,
                 Ok(Begun::NoSlot) => Want::Slot,
                 Ok(Begun::NoRoom) => Want::Room,
-                Ok(Begun::Panicked(panic)) => {
-                    self.leave(core);
-                    resume_unwind(panic);
-                }
                 Err(error) => {
                     self.leave(core);
                     return Err(error);

@@ -42,7 +42,8 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Ends [`Server::serve`]: no new clients, no new calls; those in flight are finished. May be called more than once.
+    /// Ends [`Server::serve`]: no new clients, no new calls; those in flight are finished, and a client that does not read its
+    /// answers is given a second. May be called more than once.
     pub fn shutdown(&self) {
         self.stop.send_replace(true);
     }
@@ -120,13 +121,18 @@ impl<C: 'static> Server<C> {
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
                 accepted = self.listener.accept_async() => match accepted {
                     Ok(incoming) => {
-                        let (handler, stop) = (handler.clone(), self.stop.subscribe());
+                        let (handler, mut stop) = (handler.clone(), self.stop.subscribe());
                         sessions.spawn(async move {
-                            match incoming.handshake_async().await {
+                            let shaken = tokio::select! {
+                                biased;
+                                () = stopped(&mut stop) => return,
+                                shaken = incoming.handshake_async() => shaken,
+                            };
+                            match shaken {
                                 Ok(connection) => Session::<C, Req, Resp, E, F, Fut>::new(connection, handler).run(stop).await,
                                 Err(error) => tracing::debug!(target: "strait", %error, "a handshake failed"),
                             }
@@ -143,6 +149,14 @@ impl<C: 'static> Server<C> {
         drop(self.listener);
         while sessions.join_next().await.is_some() {}
         Ok(())
+    }
+}
+
+/// Waits until the server is told to stop. What `wait_for` returns must not live on: it keeps a future from being `Send`.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone never says stop; then the server's own end drops this task.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

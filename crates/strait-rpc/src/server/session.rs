@@ -8,6 +8,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use strait_frame::Codec;
@@ -41,8 +42,12 @@ pub(super) struct Session<C, Req, Resp, E, F, Fut> {
     types: PhantomData<fn(Req, C) -> E>,
 }
 
-/// Messages that are taken in before handlers get their turn, and before other tasks do.
+/// Messages that are taken in before handlers get their turn.
 const MAX_BATCH: usize = 64;
+/// Rounds of taking in, running handlers and answering before other tasks get their turn.
+const MAX_ROUNDS: usize = 8;
+/// What a client is given to read its last answers, once the server shuts down and all handlers are done.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl<C, Req, Resp, E, F, Fut> Session<C, Req, Resp, E, F, Fut>
 where
@@ -67,19 +72,25 @@ where
 
     /// Serves until the client leaves, or until `stop` and all calls are finished.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut stopped = pin!(async move {
-            // A sender that is gone never says stop; then the server's own end drops this task.
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        });
+        let mut stopped = pin!(super::stopped(&mut stop));
+        let mut grace = pin!(None::<tokio::time::Sleep>);
         let outcome = std::future::poll_fn(|cx| {
             if !self.going_away && stopped.as_mut().poll(cx).is_ready() {
                 self.going_away = true;
                 // Best effort: a client without room for it learns by the end of the connection.
                 let _ = send_header(&mut self.connection, Header::of(Kind::GoAway, 0));
             }
-            self.poll(cx)
+            let polled = self.poll(cx);
+            if polled.is_pending() && self.going_away && self.slots.is_empty() {
+                // Only a client that does not read keeps this open.
+                if grace.is_none() {
+                    grace.set(Some(tokio::time::sleep(GRACE)));
+                }
+                if grace.as_mut().as_pin_mut().is_some_and(|grace| grace.poll(cx).is_ready()) {
+                    return Poll::Ready(Err(TransportError::TimedOut { what: "the last reply to a client" }));
+                }
+            }
+            polled
         })
         .await;
         match outcome {
@@ -92,7 +103,7 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         self.slots.register(cx.waker());
         // A client that never stops must not keep the task from giving others their turn.
-        for _ in 0..MAX_BATCH {
+        for _ in 0..MAX_ROUNDS {
             let mut progressed = self.take_in()?;
             progressed |= self.run_handlers();
             progressed |= self.send_answers()?;
@@ -170,13 +181,8 @@ where
                 let started = self.slots.start(call, future);
                 debug_assert!(started, "the window was checked before");
             }
-            Err(_panic) => self.panicked(call),
+            Err(_panic) => self.answers.push_back((call, panicked(call))),
         }
-    }
-
-    fn panicked(&mut self, call: u32) {
-        tracing::error!(target: "strait", call, "a handler panicked");
-        self.refuse(call, Code::PANICKED, "see the server's log");
     }
 
     fn refuse(&mut self, call: u32, code: Code, text: &str) {
@@ -188,11 +194,11 @@ where
         self.slots.poll_ready(|call, outcome| {
             let answer = match outcome {
                 Outcome::Returned(Ok(reply)) => Answer::Reply(reply),
-                Outcome::Returned(Err(error)) => Answer::Error(Code::HANDLER, error.to_string()),
-                Outcome::Panicked => {
-                    tracing::error!(target: "strait", call, "a handler panicked");
-                    Answer::Error(Code::PANICKED, "see the server's log".to_owned())
-                }
+                Outcome::Returned(Err(error)) => match catch_unwind(AssertUnwindSafe(|| error.to_string())) {
+                    Ok(text) => Answer::Error(Code::HANDLER, text),
+                    Err(_panic) => panicked(call),
+                },
+                Outcome::Panicked => panicked(call),
             };
             answers.push_back((call, answer));
         })
@@ -223,6 +229,11 @@ where
         }
         Ok(progressed)
     }
+}
+
+fn panicked<Resp>(call: u32) -> Answer<Resp> {
+    tracing::error!(target: "strait", call, "a handler panicked");
+    Answer::Error(Code::PANICKED, "see the server's log".to_owned())
 }
 
 fn corrupt(what: String) -> TransportError {

@@ -10,8 +10,9 @@ use std::{
 use strait_frame::{ENVELOPE_BYTES, Envelope};
 
 use crate::{
+    buffer::Buffer,
     error::{Error, SendError},
-    message::{Message, Pool, PooledBuffer, TransportKind},
+    message::{Message, TransportKind},
     options::Framing,
     socket::fds::{self, Ancillary},
     transport::{Fill, MessageLimits},
@@ -26,12 +27,12 @@ pub(crate) enum Frame {
     /// A message.
     Data(Message),
     /// A control frame, with the descriptors that came no later than it.
-    Control(PooledBuffer, usize, Vec<OwnedFd>, bool),
+    Control(Buffer, usize, Vec<OwnedFd>, bool),
 }
 
 struct Partial {
     envelope: Envelope,
-    buffer: PooledBuffer,
+    buffer: Buffer,
     filled: usize,
 }
 
@@ -41,7 +42,6 @@ pub(crate) struct Framed {
     framing: Framing,
     limits: MessageLimits,
     max_control_bytes: u32,
-    pool: Pool,
     // in
     input: Box<[u8]>,
     start: usize,
@@ -72,14 +72,13 @@ impl Rider {
 }
 
 impl Framed {
-    pub(crate) fn new(link: Arc<Link>, max_control_bytes: u32, pool: Pool) -> Self {
+    pub(crate) fn new(link: Arc<Link>, max_control_bytes: u32) -> Self {
         Self {
             link,
             framing: Framing { checksum: true, timestamp: true },
             // Until Welcome nothing but control frames may pass.
             limits: MessageLimits { max_send_bytes: 0, max_receive_bytes: 0 },
             max_control_bytes,
-            pool,
             input: vec![0; READ_BYTES].into_boxed_slice(),
             start: 0,
             end: 0,
@@ -95,10 +94,6 @@ impl Framed {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
-    }
-
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     pub(crate) fn limits(&self) -> MessageLimits {
@@ -144,7 +139,7 @@ impl Framed {
                 let max_payload = u32::try_from(self.limits.max_receive_bytes).unwrap_or(u32::MAX);
                 let envelope = Envelope::decode(envelope, max_payload, self.max_control_bytes)?;
                 self.start += ENVELOPE_BYTES;
-                let buffer = self.pool.take(envelope.size as usize);
+                let buffer = Buffer::take(envelope.size as usize);
                 Partial { envelope, buffer, filled: 0 }
             }
         };

@@ -1,0 +1,163 @@
+//! Buffers that received messages are copied into: made when first needed, used again when the message is dropped.
+//!
+//! Each thread keeps the last few that were dropped on it, so that a thread which receives, looks and drops takes no lock and
+//! touches no line of another. What a thread has no room for goes to a shelf that all threads of the process share.
+
+use std::{
+    cell::RefCell,
+    sync::{Mutex, MutexGuard},
+};
+
+use zerocopy::{FromBytes, IntoBytes};
+
+/// 16-byte units, so that a buffer is aligned for any archive. Boxed twice, so that it moves as one pointer.
+type Units = Box<Box<[u128]>>;
+
+/// Smallest buffer, so that small messages share one size.
+const MIN_BYTES: usize = 256;
+/// Buffers that a thread keeps for itself, none of them larger than [`OWN_BYTES`].
+const OWN_BUFFERS: usize = 4;
+const OWN_BYTES: usize = 1 << 20;
+/// Buffers on the shelf, and what they may hold together.
+const SHELF_BUFFERS: usize = 256;
+const SHELF_BYTES: usize = 64 << 20;
+
+std::thread_local! {
+    static OWN: RefCell<Vec<Units>> = const { RefCell::new(Vec::new()) };
+}
+
+static SHELF: Mutex<Shelf> = Mutex::new(Shelf { buffers: Vec::new(), bytes: 0 });
+
+struct Shelf {
+    buffers: Vec<Units>,
+    bytes: usize,
+}
+
+fn shelf() -> MutexGuard<'static, Shelf> {
+    let mut shelf = SHELF.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if shelf.buffers.capacity() == 0 {
+        shelf.buffers.reserve_exact(SHELF_BUFFERS);
+    }
+    shelf
+}
+
+fn bytes(units: &Units) -> usize {
+    units.len() * 16
+}
+
+/// A buffer aligned to 16 bytes. Its content is left over from before.
+pub(crate) struct Buffer {
+    /// Taken only by drop.
+    units: Option<Units>,
+}
+
+impl Buffer {
+    /// A buffer of at least `len` bytes.
+    #[inline]
+    pub(crate) fn take(len: usize) -> Self {
+        let own = OWN.try_with(|own| {
+            let mut own = own.borrow_mut();
+            if own.last().is_some_and(|units| bytes(units) >= len) { own.pop() } else { None }
+        });
+        Self { units: Some(own.ok().flatten().unwrap_or_else(|| take_slow(len))) }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.units.as_ref().map_or(&[], |units| units.as_bytes())
+    }
+
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.units.as_mut().map_or(&mut [], |units| units.as_mut_bytes())
+    }
+
+    /// The buffer as 64-bit words.
+    #[inline]
+    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
+        <[u64]>::mut_from_bytes(self.bytes_mut()).expect("u128s are aligned and sized for u64s")
+    }
+}
+
+#[cold]
+fn take_slow(len: usize) -> Units {
+    let fits = |units: &Units| bytes(units) >= len;
+    let own = OWN.try_with(|own| {
+        let mut own = own.borrow_mut();
+        own.iter().position(fits).map(|index| own.swap_remove(index))
+    });
+    if let Ok(Some(units)) = own {
+        return units;
+    }
+    {
+        let mut shelf = shelf();
+        if let Some(index) = shelf.buffers.iter().position(fits) {
+            let units = shelf.buffers.swap_remove(index);
+            shelf.bytes -= bytes(&units);
+            return units;
+        }
+    }
+    Box::new(vec![0u128; len.max(MIN_BYTES).next_power_of_two() / 16].into_boxed_slice())
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(units) = self.units.take() else { return };
+        let mut units = Some(units);
+        // Fails where the thread is ending.
+        let _ = OWN.try_with(|own| {
+            let mut own = own.borrow_mut();
+            if own.len() < OWN_BUFFERS && units.as_ref().is_some_and(|units| bytes(units) <= OWN_BYTES) {
+                own.extend(units.take());
+            }
+        });
+        if let Some(units) = units {
+            put_on_shelf(units);
+        }
+    }
+}
+
+#[cold]
+fn put_on_shelf(units: Units) {
+    let mut shelf = shelf();
+    if shelf.buffers.len() < SHELF_BUFFERS && shelf.bytes + bytes(&units) <= SHELF_BYTES {
+        shelf.bytes += bytes(&units);
+        shelf.buffers.push(units);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_used_again_by_its_thread() {
+        let first = Buffer::take(100);
+        let address = first.bytes().as_ptr();
+        assert_eq!(address as usize % 16, 0);
+        drop(first);
+        let second = Buffer::take(200);
+        assert_eq!(second.bytes().as_ptr(), address);
+        assert!(second.bytes().len() >= 200);
+    }
+
+    #[test]
+    fn a_buffer_is_never_smaller_than_asked_for() {
+        let small = Buffer::take(10);
+        drop(small);
+        for len in [0, 1, 256, 257, 5000, (1 << 20) + 1] {
+            assert!(Buffer::take(len).bytes().len() >= len);
+        }
+    }
+
+    #[test]
+    fn buffers_that_a_thread_has_no_room_for_serve_others() {
+        const LEN: usize = 3 << 20; // too large for a thread to keep, and a size that no other test asks for
+        let buffer = Buffer::take(LEN);
+        let address = buffer.bytes().as_ptr() as usize;
+        drop(buffer);
+        let other = std::thread::spawn(|| Buffer::take(LEN).bytes().as_ptr() as usize).join().unwrap();
+        assert_eq!(other, address);
+    }
+}
