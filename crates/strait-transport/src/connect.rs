@@ -17,7 +17,7 @@ use crate::{
     socket::framed::{Frame, Framed},
     transport::{Sleep, Wake},
     unix::Unix,
-    waiting::{Interrupt, Link},
+    waiting::{Interrupt, Link, Wants},
 };
 
 const HANDSHAKE: Error = Error::TimedOut { what: "the handshake" };
@@ -156,9 +156,10 @@ impl Opening {
     /// The next control frame, if it has come. Data frames have no place here.
     fn control(&mut self) -> Result<Option<Control>, Error> {
         let framed = self.framed.as_mut().ok_or(HANDSHAKE)?;
-        framed.flush()?;
+        // A server that refused may be gone: what it said is read before its end is told.
+        let flushed = framed.flush();
         match framed.next()? {
-            None => Ok(None),
+            None => flushed.map(|()| None),
             Some(Frame::Data(_)) => Err(Error::corrupt("a message before the handshake was done")),
             // Descriptors have no place here either: dropping them closes them.
             Some(Frame::Control(buffer, size, ..)) => Control::decode(&buffer.bytes()[..size]).map(Some),
@@ -201,7 +202,10 @@ impl Opening {
                 return Ok(connection);
             }
             let framed = self.framed.as_ref().ok_or(HANDSHAKE)?;
+            framed.link().set_wants(Wants { output: framed.has_output(), ..Wants::INPUT });
             match framed.link().sleep(Some(deadline))? {
+                // A child of a dead peer may keep the socket open, so that no end ever comes.
+                Wake::Ready if framed.link().peer_is_dead() => return advance(self)?.ok_or(Error::PeerGone),
                 Wake::Ready => {}
                 Wake::TimedOut => return Err(HANDSHAKE),
                 Wake::Interrupted => return Err(Error::Closed),
@@ -222,7 +226,11 @@ impl Opening {
                 return Poll::Ready(Ok(connection));
             }
             let framed = self.framed.as_ref().ok_or(HANDSHAKE)?;
+            framed.link().set_wants(Wants { output: framed.has_output(), ..Wants::INPUT });
             ready!(framed.link().poll_readable(cx))?;
+            if framed.link().peer_is_dead() {
+                return Poll::Ready(advance(self)?.ok_or(Error::PeerGone));
+            }
         }
     }
 }

@@ -29,7 +29,10 @@ pub struct Connection {
     // Not dropped in a forked child: what it holds belongs to the parent.
     inner: ManuallyDrop<Inner>,
     spin: Spin,
+    #[cfg(not(strait_loom))]
     spin_socket: Spin,
+    #[cfg(not(strait_loom))]
+    spins_on_socket: bool,
     spin_async: Duration,
     max_in_flight: u32,
     fallback: Option<Arc<str>>,
@@ -48,6 +51,7 @@ enum Inner {
 pub(crate) struct Permit(Arc<std::sync::atomic::AtomicU32>);
 
 impl Permit {
+    #[cfg(not(strait_loom))]
     /// Takes one of `max` permits.
     pub(crate) fn take(count: &Arc<std::sync::atomic::AtomicU32>, max: u32) -> Option<Self> {
         use std::sync::atomic::Ordering::Relaxed;
@@ -81,7 +85,10 @@ impl Connection {
         Self {
             inner: ManuallyDrop::new(inner),
             spin: Spin::new(options.spin),
+            #[cfg(not(strait_loom))]
             spin_socket: Spin::new(options.spin_socket),
+            #[cfg(not(strait_loom))]
+            spins_on_socket: !options.spin_socket.is_zero(),
             spin_async: options.spin_async,
             max_in_flight,
             fallback: None,
@@ -148,13 +155,35 @@ impl Connection {
         }
     }
 
-    fn is_forked(&self) -> bool {
+    /// Fails in a forked child, where nothing of the connection may be touched.
+    #[inline]
+    fn check_fork(&self) -> Result<(), Error> {
         match &*self.inner {
             #[cfg(not(strait_loom))]
-            Inner::Socket(unix) => unix.link().is_forked(),
+            Inner::Socket(unix) => unix.link().check_fork(),
             #[cfg(not(strait_loom))]
-            Inner::Shared(shared) => shared.bell().is_forked(),
-            Inner::Local(_) => false,
+            Inner::Shared(shared) => shared.bell().link().check_fork(),
+            Inner::Local(_) => Ok(()),
+        }
+    }
+
+    /// Publishes before a wait. What cannot be sent any more must not keep the caller from receiving what has come.
+    fn publish_before_wait(&mut self, interest: Interest) -> Result<(), Error> {
+        self.check_fork()?;
+        match self.publish() {
+            Err(error) if !interest.data => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where this thread itself sleeps, which nobody else can touch the connection meanwhile.
+    fn own_sleeper(&self) -> Arc<dyn Sleep> {
+        match &*self.inner {
+            #[cfg(not(strait_loom))]
+            Inner::Socket(unix) => unix.link().clone(),
+            #[cfg(not(strait_loom))]
+            Inner::Shared(shared) => shared.bell().clone(),
+            Inner::Local(local) => local.bell().clone(),
         }
     }
 
@@ -162,7 +191,8 @@ impl Connection {
     fn spin(&mut self, interest: Interest) -> bool {
         match &mut *self.inner {
             #[cfg(not(strait_loom))]
-            Inner::Socket(unix) => self.spin_socket.until(|| unix.is_ready(interest)),
+            // Without a spin, the look that `arm` takes is enough.
+            Inner::Socket(unix) => self.spins_on_socket && self.spin_socket.until(|| unix.is_ready(interest)),
             #[cfg(not(strait_loom))]
             Inner::Shared(shared) => self.spin.until(|| shared.is_ready(interest)),
             Inner::Local(local) => self.spin.until(|| local.is_ready(interest)),
@@ -203,6 +233,9 @@ impl Connection {
     ///
     /// For those who share a connection behind a lock: `give_up` tells them that somebody else wants it.
     pub fn spin_until(&mut self, interest: Interest, mut give_up: impl FnMut() -> bool) -> bool {
+        if self.check_fork().is_err() {
+            return true; // the next call says why
+        }
         let mut gave_up = false;
         let mut look = |ready: bool| {
             gave_up = !ready && give_up();
@@ -239,6 +272,7 @@ impl Transport for Connection {
 
     #[inline]
     fn publish(&mut self) -> Result<(), Error> {
+        self.check_fork()?;
         let published = each!(self, inner => inner.publish());
         self.settle();
         published
@@ -259,33 +293,33 @@ impl Transport for Connection {
 
     #[inline]
     fn is_ready(&mut self, interest: Interest) -> bool {
-        each!(self, inner => inner.is_ready(interest))
+        self.check_fork().is_err() || each!(self, inner => inner.is_ready(interest))
     }
 
     fn arm(&mut self, interest: Interest) -> Result<bool, Error> {
+        self.check_fork()?;
         let armed = each!(self, inner => inner.arm(interest));
         self.settle();
         armed
     }
 
     fn disarm(&mut self) -> Result<(), Error> {
+        self.check_fork()?;
         let disarmed = each!(self, inner => inner.disarm());
         self.settle();
         disarmed
     }
 
     fn sleeper(&self) -> Arc<dyn Sleep> {
-        match &*self.inner {
-            #[cfg(not(strait_loom))]
-            Inner::Socket(unix) => unix.link().clone(),
-            #[cfg(not(strait_loom))]
-            Inner::Shared(shared) => shared.bell().clone(),
-            Inner::Local(local) => local.bell().clone(),
+        #[cfg(not(strait_loom))]
+        if let Inner::Socket(unix) = &*self.inner {
+            unix.link().share();
         }
+        self.own_sleeper()
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<Result<(), Error>> {
-        self.publish()?;
+        self.publish_before_wait(interest)?;
         if self.spin_in_task(interest) {
             return Poll::Ready(Ok(()));
         }
@@ -295,7 +329,7 @@ impl Transport for Connection {
     }
 
     fn wait_ready(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error> {
-        self.publish()?;
+        self.publish_before_wait(interest)?;
         loop {
             if self.spin(interest) {
                 self.settle();
@@ -304,7 +338,7 @@ impl Transport for Connection {
             if !self.arm(interest)? {
                 return Ok(Wake::Ready);
             }
-            let woken = self.sleeper().sleep(deadline);
+            let woken = self.own_sleeper().sleep(deadline);
             self.disarm()?;
             match woken? {
                 Wake::Ready => {}
@@ -324,13 +358,25 @@ impl Transport for Connection {
     }
 
     fn close(&mut self) {
+        if self.check_fork().is_err() {
+            return;
+        }
         each!(self, inner => inner.close());
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.is_forked() {
+        if self.check_fork().is_ok() {
+            // Not left to the last owner of the socket: a message that is held in place, or a sleeping thread, may outlive
+            // the connection, and a forked child has the socket too.
+            match &*self.inner {
+                #[cfg(not(strait_loom))]
+                Inner::Socket(unix) => unix.link().shutdown(),
+                #[cfg(not(strait_loom))]
+                Inner::Shared(shared) => shared.bell().link().shutdown(),
+                Inner::Local(local) => local.hang_up(),
+            }
             #[allow(unsafe_code)]
             // SAFETY: `inner` is not used after this, because `self` is going.
             unsafe {

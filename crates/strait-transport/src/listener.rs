@@ -24,6 +24,17 @@ use crate::{
     waiting::Interrupt,
 };
 
+/// How long to wait for a descriptor before the next try.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// What a look at the queue of clients found.
+enum Accepted {
+    Client(Box<Incoming>),
+    Nobody,
+    /// Somebody, who could be neither taken nor turned away.
+    NoDescriptor,
+}
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
@@ -154,12 +165,12 @@ impl Listener {
     pub fn accept(&self) -> Result<Option<Incoming>, Error> {
         loop {
             match self.try_accept(false)? {
-                Some(incoming) => return Ok(Some(incoming)),
-                None => {
-                    if self.wait()? == Wake::Interrupted {
-                        return Ok(None);
-                    }
-                }
+                Accepted::Client(incoming) => return Ok(Some(*incoming)),
+                Accepted::Nobody => {}
+                Accepted::NoDescriptor => std::thread::sleep(PAUSE),
+            }
+            if self.wait()? == Wake::Interrupted {
+                return Ok(None);
             }
         }
     }
@@ -177,8 +188,9 @@ impl Listener {
         loop {
             let mut ready = socket.readable().await.map_err(|error| Error::io("waiting for clients", error))?;
             match self.try_accept(true)? {
-                Some(incoming) => return Ok(incoming),
-                None => ready.clear_ready(),
+                Accepted::Client(incoming) => return Ok(*incoming),
+                Accepted::Nobody => ready.clear_ready(),
+                Accepted::NoDescriptor => tokio::time::sleep(PAUSE).await,
             }
         }
     }
@@ -203,16 +215,18 @@ impl Listener {
     }
 
     /// The next client that waits, if one does. One that is turned away counts as none.
-    fn try_accept(&self, is_async: bool) -> Result<Option<Incoming>, Error> {
+    fn try_accept(&self, is_async: bool) -> Result<Accepted, Error> {
         loop {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = match rustix::net::accept_with(self.socket()?, flags) {
                 Ok(socket) => socket,
-                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::AGAIN) => return Ok(Accepted::Nobody),
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(Errno::MFILE | Errno::NFILE) => {
-                    self.turn_away();
-                    continue;
+                    if self.turn_away() {
+                        continue;
+                    }
+                    return Ok(Accepted::NoDescriptor);
                 }
                 Err(error) => return Err(Error::io("accept", error)),
             };
@@ -236,21 +250,20 @@ impl Listener {
             };
             opening.set_permit(permit);
             let deadline = Instant::now() + limits.handshake_timeout;
-            return Ok(Some(Incoming { opening, deadline, _pending: pending }));
+            return Ok(Accepted::Client(Box::new(Incoming { opening, deadline, _pending: pending })));
         }
     }
 
-    /// No descriptor is left: uses the spare one to take the client and let it go, so that it learns of it at once.
-    fn turn_away(&self) {
+    /// No descriptor is left: uses the spare one to take the client and let it go, so that it learns of it at once. False where
+    /// that failed too.
+    fn turn_away(&self) -> bool {
         tracing::warn!(target: "strait", service = &*self.name, "no descriptor left: turning a client away (raise `ulimit -n`)");
         let mut place = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *place = None;
-        if let Ok(socket) = self.socket() {
-            let _ = rustix::net::accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
-        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let turned_away = self.socket().is_ok_and(|socket| rustix::net::accept_with(socket, flags).is_ok());
         *place = spare();
-        // Where even that failed, do not run in circles.
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        turned_away
     }
 }
 
@@ -262,8 +275,11 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // ORDERING: Relaxed; see `adopt`.
         if self.owner_pid.load(Ordering::Relaxed) != std::process::id() {
-            // A forked child: closing its copy of the socket is harmless, but a runtime is the parent's.
-            std::mem::forget(self.socket.take());
+            // A forked child closes its copy of the socket, or it would keep the service's name; but a runtime is the parent's.
+            #[cfg(feature = "tokio")]
+            if matches!(self.socket, Some(Socket::Async(_))) {
+                std::mem::forget(self.socket.take());
+            }
             return;
         }
         // Under the lock, and only if it is still this listener's: a successor may have replaced it.

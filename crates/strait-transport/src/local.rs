@@ -66,6 +66,18 @@ fn joined(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection)
     Ok((end(left, 0), end(right, 1)))
 }
 
+impl Local {
+    /// Ends the connection for both ends.
+    pub(crate) fn hang_up(&self) {
+        // A model that has failed already has no locks to take.
+        #[cfg(strait_loom)]
+        if std::thread::panicking() {
+            return;
+        }
+        self.bell().hang_up();
+    }
+}
+
 /// Where one end is woken.
 #[derive(Default)]
 struct Doorbell {
@@ -77,6 +89,7 @@ struct Doorbell {
 struct State {
     rings: u64,
     gone: bool,
+    farewell: bool,
     waker: Option<Waker>,
 }
 
@@ -152,10 +165,12 @@ impl Bell for LocalBell {
         self.peer.wake(|state| state.gone = true);
         self.own.wake(|state| state.gone = true);
     }
-}
 
-impl Drop for LocalBell {
-    fn drop(&mut self) {
-        self.peer.wake(|state| state.gone = true);
+    fn say_farewell(&self) {
+        self.peer.state.lock().farewell = true;
+    }
+
+    fn heard_farewell(&self) -> bool {
+        self.own.state.lock().farewell
     }
 }

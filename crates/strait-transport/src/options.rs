@@ -12,6 +12,12 @@ const MAX_SPIN: Duration = Duration::from_millis(50);
 /// Smallest ring.
 pub const MIN_RING_BYTES: u64 = 4096;
 
+/// Largest ring.
+pub(crate) const MAX_RING_BYTES: u64 = 64 << 20;
+
+/// Smallest limit on control frames: each frame that this version sends fits.
+const MIN_CONTROL_BYTES: u32 = 2048;
+
 /// How messages are received from a ring.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Receive {
@@ -103,7 +109,7 @@ impl Options {
     /// [`Error::Option`] naming the first one that is out of range.
     pub fn check(&self) -> Result<(), Error> {
         let bad = |option, found: String, expected| Err(Error::Option { option, found, expected });
-        if !self.ring_bytes.is_power_of_two() || !(MIN_RING_BYTES..=64 << 20).contains(&self.ring_bytes) {
+        if !self.ring_bytes.is_power_of_two() || !(MIN_RING_BYTES..=MAX_RING_BYTES).contains(&self.ring_bytes) {
             return bad("ring_bytes", self.ring_bytes.to_string(), "a power of two from 4096 to 67108864");
         }
         if !matches!(self.record_align_bytes, 16 | 64) {
@@ -118,8 +124,11 @@ impl Options {
                 return bad(option, format!("{spin:?}"), "at most 50 ms: a spin does not look at deadlines");
             }
         }
-        if self.limits.max_ring_bytes > 64 << 20 {
+        if self.limits.max_ring_bytes > MAX_RING_BYTES {
             return bad("limits.max_ring_bytes", self.limits.max_ring_bytes.to_string(), "at most 67108864");
+        }
+        if !(MIN_CONTROL_BYTES..=1 << 20).contains(&self.limits.max_control_bytes) {
+            return bad("limits.max_control_bytes", self.limits.max_control_bytes.to_string(), "2048 to 1048576");
         }
         Ok(())
     }

@@ -41,6 +41,12 @@ pub(crate) trait Bell: Sleep + Sized + 'static {
 
     /// Ends the connection.
     fn hang_up(&self);
+
+    /// Tells the peer that this side ends in good order. Before the ring is closed: who sees that sees this.
+    fn say_farewell(&self);
+
+    /// Whether the peer has said so.
+    fn heard_farewell(&self) -> bool;
 }
 
 /// Messages claimed with at most this many bytes are encoded outside the ring where they have a checksum.
@@ -67,6 +73,8 @@ pub(crate) struct RingTransport<Own: WordsMut, Peer: Words, B: Bell> {
     shown: Interest,
     rings_due: u64,
     rings_got: u64,
+    /// This side sends no more.
+    closed: bool,
     ended: Option<Error>,
 }
 
@@ -97,6 +105,7 @@ where
             shown: Interest::NONE,
             rings_due: 0,
             rings_got: 0,
+            closed: false,
             ended: None,
         }
     }
@@ -105,9 +114,10 @@ where
         &self.bell
     }
 
-    /// Goes on with the counters of the transport before.
-    pub(crate) fn adopt_stats(&mut self, stats: Stats) {
-        self.stats = stats;
+    /// Adds the counters of the transport before.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn adopt_stats(&mut self, before: Stats) {
+        self.stats = before.plus(self.stats);
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -125,6 +135,9 @@ where
         self.bell.check_fork()?;
         if let Some(ended) = &self.ended {
             return Err(ended.clone().into());
+        }
+        if self.closed {
+            return Err(CLOSED_HERE.into());
         }
         let refused = match self.producer.try_claim(max_bytes) {
             Ok(mut grant) => {
@@ -159,8 +172,8 @@ where
                 Err(SendError::Full)
             }
             ClaimError::TooLarge { need, max } => Err(Error::TooLarge { need, max }.into()),
-            ClaimError::Corrupt(corrupt) => Err(poisoned(&corrupt).into()),
-            other => Err(Error::corrupt(other.to_string()).into()),
+            ClaimError::Corrupt(corrupt) => Err(self.poison(&corrupt).into()),
+            _ => Err(CLOSED_HERE.into()),
         }
     }
 
@@ -182,8 +195,12 @@ where
 
     pub(crate) fn try_recv(&mut self) -> Result<Option<Message>, Error> {
         self.bell.check_fork()?;
-        let Some(received) = self.next_message()? else {
-            // `ended` was learned before this look at the ring, so nothing can follow.
+        if let Some(ended @ Error::Corrupt { .. }) = &self.ended {
+            return Err(ended.clone());
+        }
+        let Some(received) = self.next_message().map_err(|corrupt| self.poison(&corrupt))? else {
+            self.look_for_end()?;
+            // `ended` was learned before this look at the ring, or by one that followed it: nothing can come after.
             return self.ended.clone().map_or(Ok(None), Err);
         };
         let (message, size, meta) = received;
@@ -203,8 +220,8 @@ where
 
     /// Takes the next record out of the ring, or into a guard.
     #[inline]
-    fn next_message(&mut self) -> Result<Option<(Message, usize, Meta)>, Error> {
-        let Some(record) = self.consumer.next().map_err(|corrupt| poisoned(&corrupt))? else { return Ok(None) };
+    fn next_message(&mut self) -> Result<Option<(Message, usize, Meta)>, Corrupt> {
+        let Some(record) = self.consumer.next()? else { return Ok(None) };
         let (size, meta) = (record.len(), record.meta());
         let record = match self.receive {
             Receive::Copied => record,
@@ -221,6 +238,33 @@ where
         Ok(Some((Message::copied(buffer, size, meta.timestamp, B::KIND), size, meta)))
     }
 
+    /// Learns from the peer's memory alone whether it sends no more; a death is learned from what wakes a sleep.
+    #[inline]
+    fn look_for_end(&mut self) -> Result<(), Error> {
+        if self.ended.is_none() && self.consumer.peer_closed() {
+            match self.consumer.at_end() {
+                Ok(true) => self.ended = Some(self.end()),
+                Ok(false) => {}
+                Err(corrupt) => return Err(self.poison(&corrupt)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer sends no more: in good order only if it said so.
+    fn end(&self) -> Error {
+        if self.bell.heard_farewell() { Error::Closed } else { Error::PeerGone }
+    }
+
+    /// The peer wrote what cannot be: this end is of no use any more, and the peer learns it by a hang-up.
+    #[cold]
+    fn poison(&mut self, corrupt: &Corrupt) -> Error {
+        let error = Error::corrupt(corrupt.to_string());
+        self.ended = Some(error.clone());
+        self.bell.hang_up();
+        error
+    }
+
     /// Wakes a writer that waits for room, looking at its ticket once per quarter of the ring.
     ///
     /// A writer sleeps only while more than half the ring is occupied (a claim takes at most a quarter and padding another),
@@ -229,7 +273,8 @@ where
     #[inline]
     fn wake_writer(&mut self) {
         let position = self.consumer.position();
-        if position.wrapping_sub(self.space_checked_at) >= self.consumer.capacity_bytes() / 4 {
+        let often = mutant!(looks_for_writers_too_rarely, 4, 1);
+        if position.wrapping_sub(self.space_checked_at) >= self.consumer.capacity_bytes() / often {
             self.space_checked_at = position;
             if self.consumer.must_ring_space() {
                 self.stats.rings += 1;
@@ -244,7 +289,7 @@ where
             return true;
         }
         (interest.data && self.consumer.is_ready())
-            || (interest.space && self.producer.has_room(self.wanted).unwrap_or(true))
+            || (interest.space && (self.closed || self.producer.has_room(self.wanted).unwrap_or(true)))
     }
 
     /// Shows tickets for what `interest` names; `false` where something is ready already, and then none is shown.
@@ -263,8 +308,8 @@ where
             self.shown.space = true;
             self.rings_due += 1;
         }
-        if interest.data && self.ended.is_none() && self.consumer.at_end().map_err(|corrupt| poisoned(&corrupt))? {
-            self.ended = Some(Error::Closed);
+        if interest.data {
+            self.look_for_end()?;
         }
         if self.is_ready(interest) {
             self.take_back(mutant!(arm_takes_back_a_sleepers_ticket, shown, Interest::NONE));
@@ -272,6 +317,12 @@ where
         }
         self.stats.parks += 1;
         Ok(true)
+    }
+
+    /// Takes all tickets back and leaves the doorbells alone.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn take_back_all(&mut self) {
+        self.take_back(Interest::NONE);
     }
 
     /// Takes back all tickets but those in `kept`.
@@ -291,9 +342,7 @@ where
         let (rings, gone) = self.bell.drain()?;
         self.count_rings(rings)?;
         if gone && self.ended.is_none() {
-            // In good order only if the peer said so before it went.
-            let closed = self.consumer.peer_closed();
-            self.ended = Some(if closed { Error::Closed } else { Error::PeerGone });
+            self.ended = Some(self.end());
         }
         Ok(())
     }
@@ -312,7 +361,7 @@ where
 
     /// Waits in a task; the caller has spun already.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<Result<(), Error>> {
-        loop {
+        for _ in 0..POLL_TURNS {
             if !self.arm(interest)? {
                 return Poll::Ready(Ok(()));
             }
@@ -322,19 +371,25 @@ where
                 Poll::Ready(Ok(())) => self.disarm()?,
             }
         }
+        // A peer that rings as fast as we look must not keep the runtime's thread.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     pub(crate) fn close(&mut self) {
-        self.producer.close();
-        if self.producer.must_ring_data() {
-            self.bell.ring();
+        if !std::mem::replace(&mut self.closed, true) {
+            self.bell.say_farewell();
+            self.producer.close();
+            self.wake_reader();
         }
     }
 }
 
-fn poisoned(corrupt: &Corrupt) -> Error {
-    Error::corrupt(corrupt.to_string())
-}
+/// What a send gets after `close`.
+pub(crate) const CLOSED_HERE: Error = Error::Usage("this end was closed: it sends no more");
+
+/// Needless wake-ups that one poll of a task puts up with.
+pub(crate) const POLL_TURNS: usize = 16;
 
 /// What an encoder's failure means for a send.
 pub(crate) fn fill_error(error: EncodeError, claimed: usize) -> SendError {

@@ -7,6 +7,7 @@
 use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -18,6 +19,9 @@ use crate::error::Error;
 
 /// Longest service name in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
+
+/// How long a bind waits for another to be done.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Checks that `name` can be a service's.
 ///
@@ -98,10 +102,14 @@ impl RuntimeDir {
         let own =
             rustix::fs::openat(&self.fd, c".", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|error| Error::io("opening the runtime directory", error))?;
+        // Whoever holds it does so for a few system calls, unless it is stopped; that must not stop us.
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
-            match rustix::fs::flock(&own, FlockOperation::LockExclusive) {
+            match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(DirLock { _own: own }),
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                Err(Errno::AGAIN) => return Err(Error::TimedOut { what: "locking the runtime directory" }),
                 Err(error) => return Err(Error::io("flock", error)),
             }
         }

@@ -2,7 +2,10 @@
 
 #![allow(unsafe_code)]
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+};
 
 use strait_region::{CreateError, Expected, HEADER_BYTES, Header, LayoutCursor, OpenError, OwnRegion, PeerRegion};
 use strait_spsc::{
@@ -10,18 +13,22 @@ use strait_spsc::{
     records::{self, Consumer, Geometry, Producer},
 };
 
+use strait_sync::{Words, WordsMut};
+
 use crate::{error::Error, handshake::Settled, options::max_message_bytes};
 
 /// Kind of segment in its header: one side's ring and control lines.
 const KIND_RING: u32 = 1;
-/// Tail, head, parking and counter lines, after the header page.
+/// Tail, head and parking lines, after the header page.
 const CONTROL: usize = HEADER_BYTES;
+/// Nonzero once the maker has closed the connection in good order; on a line of its own.
+const FAREWELL: usize = CONTROL + records::control::BYTES;
 /// The ring, on a page of its own.
 const DATA: usize = 2 * HEADER_BYTES;
 /// CRC32 of the segment table in docs/PROTOCOL.md; a test recomputes it.
 pub(crate) const LAYOUT_HASH: u32 = 0;
 
-const _: () = assert!(CONTROL + records::control::BYTES <= DATA);
+const _: () = assert!(FAREWELL + 128 <= DATA);
 
 pub(crate) type SharedProducer = Producer<Arc<OwnRegion>, Arc<PeerRegion>>;
 pub(crate) type SharedConsumer = Consumer<Arc<OwnRegion>, Arc<PeerRegion>>;
@@ -102,6 +109,17 @@ pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<
         return Err(Refused::Ring { found, found_align, expected, expected_align });
     }
     Ok(region)
+}
+
+/// Says that this side ends in good order.
+pub(crate) fn say_farewell(own: &OwnRegion) {
+    // ORDERING: Relaxed; the release store of CLOSED, which follows, orders it for whoever sees that.
+    own.store(FAREWELL, 1, Ordering::Relaxed);
+}
+
+/// Whether the peer has said so. Asked after CLOSED was seen, or after its hang-up.
+pub(crate) fn heard_farewell(peer: &PeerRegion) -> bool {
+    peer.load(FAREWELL) != 0
 }
 
 /// The two rings over both segments.

@@ -4,6 +4,7 @@ use std::{
     io,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use rustix::{io::Errno, net::RecvFlags};
@@ -17,14 +18,15 @@ use crate::{
     ring::{Bell, Held, RingTransport},
     segment::{self, Segments},
     socket::{fds, framed::is_hang_up},
+    transport::{Sleep, Wake},
     waiting::Link,
 };
 
 /// One end of a connection in shared memory.
-pub(crate) type Shared = RingTransport<Arc<OwnRegion>, Arc<PeerRegion>, Link>;
+pub(crate) type Shared = RingTransport<Arc<OwnRegion>, Arc<PeerRegion>, SharedBell>;
 
 /// A message that lies in shared memory.
-pub(crate) type SharedHeld = Held<Arc<OwnRegion>, Arc<PeerRegion>, Link>;
+pub(crate) type SharedHeld = Held<Arc<OwnRegion>, Arc<PeerRegion>, SharedBell>;
 
 /// Sets up the rings in both segments.
 pub(crate) fn shared(
@@ -33,42 +35,62 @@ pub(crate) fn shared(
     link: Arc<Link>,
     receive: Receive,
 ) -> Result<Shared, Error> {
+    let (own, peer) = (segments.own.clone(), segments.peer.clone());
     let rings = segment::rings(segments, settled)?;
-    Ok(RingTransport::new(rings, link, settled.framing, receive))
+    let bell = Arc::new(SharedBell { link, own, peer });
+    Ok(RingTransport::new(rings, bell, settled.framing, receive))
 }
 
-impl Bell for Link {
+/// Doorbells are bytes on the socket; a farewell is a word in the segment of whoever says it.
+pub(crate) struct SharedBell {
+    link: Arc<Link>,
+    own: Arc<OwnRegion>,
+    peer: Arc<PeerRegion>,
+}
+
+impl SharedBell {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+impl Sleep for SharedBell {
+    fn sleep(&self, deadline: Option<Instant>) -> Result<Wake, Error> {
+        self.link.sleep(deadline)
+    }
+}
+
+impl Bell for SharedBell {
     const KIND: TransportKind = TransportKind::Shared;
 
     fn ring(&self) {
         // A full socket is readable at the other end, which is all that a ring is for; and a dead peer needs none.
-        let _ = fds::send(self.fd(), &[1], None);
+        let _ = fds::send(self.link.fd(), &[1], None);
     }
 
     fn drain(&self) -> Result<(u64, bool), Error> {
-        let mut rings = 0;
         let mut bytes = [0u8; 256];
         loop {
-            match rustix::net::recv(self.fd(), &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Ok((rings, true)),
-                // A flood ends here too: whoever counts the rings decides.
-                Ok((_, received)) if received == bytes.len() => return Ok((rings + received as u64, false)),
-                Ok((_, received)) => rings += received as u64,
-                Err(Errno::AGAIN) => return Ok((rings, self.peer_is_dead())),
+            // One read takes all that a peer in good order has rung. More than that is a flood, which whoever counts the
+            // rings ends; what stays in the socket ends the next sleep at once.
+            match rustix::net::recv(self.link.fd(), &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok((0, true)),
+                Ok((_, received)) => return Ok((received as u64, false)),
+                Err(Errno::AGAIN) => return Ok((0, self.link.peer_is_dead())),
                 Err(Errno::INTR) => {}
-                Err(error) if is_hang_up(&io::Error::from(error)) => return Ok((rings, true)),
+                Err(error) if is_hang_up(&io::Error::from(error)) => return Ok((0, true)),
                 Err(error) => return Err(Error::io("recv", error)),
             }
         }
     }
 
     fn check_fork(&self) -> Result<(), Error> {
-        Link::check_fork(self)
+        self.link.check_fork()
     }
 
     fn poll_rung(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         #[cfg(feature = "tokio")]
-        return self.poll_readable(cx);
+        return self.link.poll_readable(cx);
         #[cfg(not(feature = "tokio"))]
         {
             let _ = cx;
@@ -77,6 +99,14 @@ impl Bell for Link {
     }
 
     fn hang_up(&self) {
-        self.shutdown();
+        self.link.shutdown();
+    }
+
+    fn say_farewell(&self) {
+        segment::say_farewell(&self.own);
+    }
+
+    fn heard_farewell(&self) -> bool {
+        segment::heard_farewell(&self.peer)
     }
 }

@@ -76,8 +76,25 @@ pub struct Stats {
     pub checksum_errors: u64,
     /// How often this end went to sleep.
     pub parks: u64,
-    /// How often this end had to wake the peer.
+    /// How often this end had to wake the peer; without the wake-ups by the drop of a message that was held in place.
     pub rings: u64,
+}
+
+#[cfg(not(strait_loom))]
+impl Stats {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            sent_messages: self.sent_messages + other.sent_messages,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            received_messages: self.received_messages + other.received_messages,
+            received_bytes: self.received_bytes + other.received_bytes,
+            full: self.full + other.full,
+            checksum_errors: self.checksum_errors + other.checksum_errors,
+            parks: self.parks + other.parks,
+            rings: self.rings + other.rings,
+        }
+    }
 }
 
 /// Puts a thread to sleep until its connection needs a look, without borrowing the connection.
@@ -121,10 +138,12 @@ pub trait Transport: Send {
 
     /// The next message, if there is one.
     ///
+    /// A peer's death is learned in a wait: who only ever calls this on shared memory sees a close, and no death.
+    ///
     /// # Errors
     ///
-    /// [`Error::Checksum`] once for a message that was discarded: the connection goes on. [`Error::Closed`],
-    /// [`Error::PeerGone`] and [`Error::Corrupt`] are final.
+    /// [`Error::Checksum`] once for a message that was discarded: the connection goes on. [`Error::Closed`] and
+    /// [`Error::PeerGone`] come after all that the peer sent, [`Error::Corrupt`] at once; all three are final.
     fn try_recv(&mut self) -> Result<Option<Message>, Error>;
 
     /// Whether a `try_recv` or a `try_send` would get on now; cheap enough to spin on.
@@ -167,5 +186,8 @@ pub trait Transport: Send {
     fn stats(&self) -> Stats;
 
     /// Publishes what is sent and tells the peer that no more comes. What the peer sent can still be received.
+    ///
+    /// Where a socket takes no more at the moment, the rest goes out with later calls on this connection: after `close`, a
+    /// wait for [`Interest::SPACE`] ends when all of it has. A connection that is dropped takes what is left with it.
     fn close(&mut self);
 }

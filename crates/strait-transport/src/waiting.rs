@@ -4,14 +4,14 @@
 //! whichever comes first; nothing here runs on a timer.
 
 #[cfg(feature = "tokio")]
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -110,26 +110,65 @@ impl AsFd for Descriptor {
     }
 }
 
+/// What a sleep waits for at the socket, besides the peer's end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wants {
+    /// Bytes to read.
+    pub(crate) input: bool,
+    /// Room for the output that waits.
+    pub(crate) output: bool,
+    /// Something that nobody can tell of: the sleep is cut into short ones.
+    pub(crate) nap: bool,
+}
+
+impl Wants {
+    pub(crate) const INPUT: Self = Self { input: true, output: false, nap: false };
+
+    fn bits(self) -> u8 {
+        u8::from(self.input) | u8::from(self.output) << 1 | u8::from(self.nap) << 2
+    }
+
+    fn of(bits: u8) -> Self {
+        Self { input: bits & 1 != 0, output: bits & 2 != 0, nap: bits & 4 != 0 }
+    }
+}
+
+/// How a sleeper is told that what it waits for has changed under it.
+#[derive(Default)]
+struct Kick {
+    /// For a thread that sleeps without the connection: see [`Link::share`].
+    event: Option<Arc<OwnedFd>>,
+    /// For a task that waits on the socket.
+    #[cfg(feature = "tokio")]
+    waker: Option<Waker>,
+}
+
 /// The descriptors of one connection.
 pub(crate) struct Link {
     socket: Descriptor,
     pidfd: OnceLock<Descriptor>,
     interrupt: Option<Arc<Interrupt>>,
-    /// Whether output waits for the socket: then a sleep also ends when it takes more.
-    wants_output: AtomicBool,
+    /// The bits of a [`Wants`].
+    wants: AtomicU8,
+    kick: Mutex<Kick>,
+    always_naps: AtomicBool,
     is_async: bool,
     fork: strait_region::ForkToken,
 }
 
 impl Link {
+    /// Length of a nap.
+    const NAP: Duration = Duration::from_millis(1);
+
     /// Takes over a connected socket. `is_async` registers it with the tokio runtime that runs the caller.
     pub(crate) fn new(socket: OwnedFd, is_async: bool, interrupt: Option<Arc<Interrupt>>) -> Result<Self, Error> {
         // Older kernels have no pidfd to pass; then a hang-up alone tells of a death.
         let _ = super::socket::fds::set_pass_pidfd(socket.as_fd(), true);
         let fork = strait_region::ForkToken::current().map_err(|error| Error::io("mapping the fork page", error))?;
         let socket = Descriptor::new(socket, is_async)?;
-        let (pidfd, wants_output) = (OnceLock::new(), AtomicBool::new(false));
-        Ok(Self { socket, pidfd, interrupt, wants_output, is_async, fork })
+        let (pidfd, wants, kick) = (OnceLock::new(), AtomicU8::new(Wants::INPUT.bits()), Mutex::default());
+        let always_naps = AtomicBool::new(false);
+        Ok(Self { socket, pidfd, interrupt, wants, kick, always_naps, is_async, fork })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -141,32 +180,79 @@ impl Link {
         self.fork.check().map_err(|_| Error::Forked)
     }
 
-    pub(crate) fn is_forked(&self) -> bool {
-        self.fork.is_forked()
-    }
-
-    pub(crate) fn is_async(&self) -> bool {
-        self.is_async
-    }
-
-    /// Keeps the first pidfd that comes; later ones are closed.
+    /// Keeps the first pidfd that comes; later ones are closed, and no more are asked for: each would cost a descriptor.
     pub(crate) fn keep_pidfd(&self, pidfd: OwnedFd) {
         if self.pidfd.get().is_none() {
             // Where the runtime refuses it, hang-up alone tells of a death.
             if let Ok(pidfd) = Descriptor::new(pidfd, self.is_async) {
                 let _ = self.pidfd.set(pidfd);
+                self.stop_passing_pidfds();
             }
         }
     }
 
-    /// No pidfds with doorbells: they need none, and each would cost a descriptor.
+    /// No pidfds with doorbells.
     pub(crate) fn stop_passing_pidfds(&self) {
         let _ = super::socket::fds::set_pass_pidfd(self.fd(), false);
     }
 
-    pub(crate) fn set_wants_output(&self, wants: bool) {
-        // ORDERING: Relaxed; a hint for this side's own next sleep, which the same thread begins or a lock orders.
-        self.wants_output.store(wants, Ordering::Relaxed);
+    /// Says what the next sleep is for.
+    pub(crate) fn set_wants(&self, wants: Wants) {
+        // ORDERING: Relaxed; for this side's own next sleep, which the same thread begins or a lock orders.
+        self.wants.store(wants.bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn wants(&self) -> Wants {
+        // ORDERING: Relaxed; see `set_wants`.
+        Wants::of(self.wants.load(Ordering::Relaxed))
+    }
+
+    fn kick_state(&self) -> std::sync::MutexGuard<'_, Kick> {
+        self.kick.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prepares for a thread that sleeps here while others use the connection: what they change must reach its sleep.
+    pub(crate) fn share(&self) {
+        let mut kick = self.kick_state();
+        if kick.event.is_none() {
+            // Without a descriptor left, that thread naps instead: see `sleep`.
+            kick.event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok().map(Arc::new);
+            // ORDERING: Relaxed; read by the sleep that follows, on this thread or after a lock.
+            self.always_naps.store(kick.event.is_none(), Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes whoever sleeps or waits here: what it waits for has changed.
+    pub(crate) fn kick(&self) {
+        #[cfg(feature = "tokio")]
+        let waker = {
+            let mut kick = self.kick_state();
+            if let Some(event) = &kick.event {
+                let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+            }
+            kick.waker.take()
+        };
+        #[cfg(feature = "tokio")]
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        #[cfg(not(feature = "tokio"))]
+        if let Some(event) = &self.kick_state().event {
+            let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Undoes [`share`](Self::share): rings need no kicks.
+    pub(crate) fn unshare(&self) {
+        *self.kick_state() = Kick::default();
+        // ORDERING: Relaxed; see `share`.
+        self.always_naps.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the peer has hung up: it reads and writes no more. What it wrote may still be there.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+        poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
     /// Whether the process that sent the peer's bytes is dead.
@@ -181,6 +267,16 @@ impl Link {
         let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Both);
     }
 
+    /// As [`poll_readable`](Self::poll_readable), and [`kick`](Self::kick) wakes it too.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_kickable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match &mut self.kick_state().waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        self.poll_readable(cx)
+    }
+
     /// Waits in a task until the socket or the pidfd has something; then the caller must look at the socket until it would
     /// block, or the wait ends at once again.
     #[cfg(feature = "tokio")]
@@ -191,7 +287,7 @@ impl Link {
             )));
         };
         let failed = |error| Error::io("waiting in the runtime", error);
-        if self.wants_output.load(Ordering::Relaxed) {
+        if self.wants().output {
             match socket.poll_write_ready(cx) {
                 Poll::Ready(Ok(mut guard)) => {
                     guard.clear_ready();
@@ -226,28 +322,41 @@ impl Sleep for Link {
         if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) {
             return Ok(Wake::Interrupted);
         }
-        let timeout = match deadline {
-            None => None,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Ok(Wake::TimedOut);
-                }
-                Some(rustix::event::Timespec {
-                    tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                    tv_nsec: left.subsec_nanos().into(),
-                })
-            }
+        let wants = self.wants();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(Wake::TimedOut);
+        }
+        // ORDERING: Relaxed; see `share`.
+        let naps = wants.nap || self.always_naps.load(Ordering::Relaxed);
+        let (left, naps) = match left {
+            left if naps && left.is_none_or(|left| left > Self::NAP) => (Some(Self::NAP), true),
+            left => (left, false),
         };
-        // ORDERING: Relaxed; see `set_wants_output`.
-        let output = if self.wants_output.load(Ordering::Relaxed) { PollFlags::OUT } else { PollFlags::empty() };
-        let socket = PollFd::new(&self.socket, PollFlags::IN | output);
+        let timeout = left.map(|left| rustix::event::Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, wants.input);
+        flags.set(PollFlags::OUT, wants.output);
+        let socket = PollFd::new(&self.socket, flags);
         // A missing descriptor is stood in for by the socket itself, asked for nothing.
         let nothing = || PollFd::new(&self.socket, PollFlags::empty());
         let pidfd = self.pidfd.get().map_or_else(nothing, |pidfd| PollFd::new(pidfd, PollFlags::IN));
         let interrupt = self.interrupt.as_ref().map(|interrupt| interrupt.fd());
         let interrupt = interrupt.as_ref().map_or_else(nothing, |fd| PollFd::new(fd, PollFlags::IN));
-        match poll(&mut [socket, pidfd, interrupt], timeout.as_ref()) {
+        let event = self.kick_state().event.clone();
+        let kick = event.as_ref().map_or_else(nothing, |event| PollFd::new(event, PollFlags::IN));
+        let mut fds = [socket, pidfd, interrupt, kick];
+        let woken = poll(&mut fds, timeout.as_ref());
+        if let Some(event) = &event
+            && !fds[3].revents().is_empty()
+        {
+            let _ = rustix::io::read(event, &mut [0u8; 8]);
+        }
+        match woken {
+            Ok(0) if naps => Ok(Wake::Ready),
             Ok(0) => Ok(Wake::TimedOut),
             Ok(_) if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) => Ok(Wake::Interrupted),
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wake::Ready),

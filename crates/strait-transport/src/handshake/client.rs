@@ -7,7 +7,7 @@ use strait_region::OwnRegion;
 use super::{Settled, frames::Control, greeting, is_ring, settle};
 use crate::{
     error::Error,
-    options::Options,
+    options::{MAX_RING_BYTES, Options},
     segment::{self, Segments},
     socket::framed::{Framed, Rider},
 };
@@ -19,8 +19,11 @@ impl AwaitWelcome {
     /// Sends `Hello`.
     pub(crate) fn hello(framed: &mut Framed, options: &Options) -> Result<Self, Error> {
         framed.send_control(&Control::Hello(greeting(options)).encode(), None)?;
-        framed.flush()?;
-        Ok(Self)
+        match framed.flush() {
+            // A server that refuses may be gone already: what it said can still be read.
+            Ok(()) | Err(Error::PeerGone) => Ok(Self),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the server's answer.
@@ -37,9 +40,17 @@ impl AwaitWelcome {
             && welcome.schema == same.schema
             && (1..=same.max_in_flight).contains(&welcome.max_in_flight)
             && matches!(welcome.record_align_bytes, 16 | 64)
-            && is_ring(welcome.ring_bytes, options.limits.max_ring_bytes);
+            && is_ring(welcome.ring_bytes, MAX_RING_BYTES)
+            && welcome.checksum >= same.checksum
+            && welcome.timestamp >= same.timestamp
+            && welcome.shared_memory <= same.shared_memory;
         if !agrees {
             return Err(Error::corrupt(format!("a Welcome that does not answer the Hello: {welcome:?}")));
+        }
+        let limit = options.limits.max_ring_bytes;
+        if welcome.ring_bytes > limit {
+            let expected = "at least the server's ring_bytes";
+            return Err(Error::Option { option: "limits.max_ring_bytes", found: limit.to_string(), expected });
         }
         Ok(settle(&welcome, options.ring_bytes, welcome.ring_bytes))
     }

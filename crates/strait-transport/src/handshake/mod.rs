@@ -11,6 +11,7 @@
 //!   Commit     ------------------------->    reads the client's ring from here on
 //!   (or Decline: stays on the socket)
 //!   reads the server's ring from here on  <-  Switched
+//!   Close      <------ either side, ------>  Close
 //! ```
 //!
 //! `Commit` and `Switched` are each side's last bytes on the socket that are not doorbells: a side writes its ring and rings

@@ -23,6 +23,9 @@ impl AwaitHello {
         let Control::Hello(hello) = hello else {
             return Err(Error::corrupt(format!("a {} frame, expected Hello", hello.name())));
         };
+        if hello.version == VERSION && !is_possible(&hello) {
+            return Err(Error::corrupt(format!("a Hello that cannot be: {hello:?}")));
+        }
         if let Err(refusal) = check(&hello, options) {
             refuse(framed, refusal.clone());
             return Err(Error::Refused(refusal));
@@ -50,6 +53,10 @@ pub(crate) fn refuse(framed: &mut Framed, refusal: Refusal) {
     }
 }
 
+fn is_possible(hello: &Greeting) -> bool {
+    hello.max_in_flight > 0 && matches!(hello.record_align_bytes, 16 | 64)
+}
+
 fn check(hello: &Greeting, options: &Options) -> Result<(), Refusal> {
     let (server, client) = (greeting(options), hello);
     if client.version != VERSION {
@@ -65,7 +72,7 @@ fn check(hello: &Greeting, options: &Options) -> Result<(), Refusal> {
         return Err(Refusal::Schema { server: server.schema, client: client.schema });
     }
     let max = options.limits.max_ring_bytes;
-    if !is_ring(client.ring_bytes, max) || client.max_in_flight == 0 || !matches!(client.record_align_bytes, 16 | 64) {
+    if !is_ring(client.ring_bytes, max) {
         return Err(Refusal::RingBytes { server: max, client: client.ring_bytes });
     }
     Ok(())

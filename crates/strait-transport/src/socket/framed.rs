@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
@@ -96,14 +96,6 @@ impl Framed {
         &self.link
     }
 
-    pub(crate) fn limits(&self) -> MessageLimits {
-        self.limits
-    }
-
-    pub(crate) fn framing(&self) -> Framing {
-        self.framing
-    }
-
     /// Sets what the handshake has settled.
     pub(crate) fn settle(&mut self, framing: Framing, limits: MessageLimits) {
         self.framing = framing;
@@ -122,11 +114,6 @@ impl Framed {
                 return if self.ended { Err(Error::PeerGone) } else { Ok(None) };
             }
         }
-    }
-
-    /// Whether a `next` would return something, as far as is known without a system call.
-    pub(crate) fn has_input(&self) -> bool {
-        self.ended || (self.partial.is_none() && self.end - self.start >= ENVELOPE_BYTES)
     }
 
     fn parse(&mut self) -> Result<Option<Frame>, Error> {
@@ -175,6 +162,16 @@ impl Framed {
     fn fill(&mut self) -> Result<bool, Error> {
         if self.ended {
             return Ok(false);
+        }
+        // A descriptor comes no later than the first byte of its frame. Where no control frame has begun among the bytes that
+        // were read, it came with a message, which takes none.
+        let may_belong = match &self.partial {
+            Some(partial) => partial.envelope.control,
+            None => self.start < self.end,
+        };
+        if !may_belong {
+            self.fds.clear();
+            self.truncated = false;
         }
         let mut ancillary = Ancillary::default();
         // A long payload goes straight to where it belongs.
@@ -241,20 +238,10 @@ impl Framed {
                 return Err(SendError::Full);
             }
         }
-        let at = self.output.len();
-        self.output.resize(at + ENVELOPE_BYTES + max_bytes, 0);
-        let payload = &mut self.output[at + ENVELOPE_BYTES..];
-        let size = match fill(payload) {
-            Ok(size) => size.min(max_bytes),
-            Err(error) => {
-                self.output.truncate(at);
-                return Err(crate::ring::fill_error(error, max_bytes));
-            }
-        };
-        self.output.truncate(at + ENVELOPE_BYTES + size);
-        let envelope = Envelope::seal(&self.output[at + ENVELOPE_BYTES..], self.framing.now(), self.framing.checksum)
-            .map_err(Error::from)?;
-        self.output[at..at + ENVELOPE_BYTES].copy_from_slice(&envelope.encode());
+        let mut draft = Draft::new(&mut self.output, max_bytes);
+        let size = fill(draft.payload()).map_err(|error| crate::ring::fill_error(error, max_bytes))?.min(max_bytes);
+        let envelope = Envelope::seal(&draft.payload()[..size], self.framing.now(), self.framing.checksum);
+        draft.finish(size, envelope.map_err(Error::from)?);
         Ok(size)
     }
 
@@ -274,6 +261,13 @@ impl Framed {
         self.output.extend_from_slice(&envelope.encode());
         self.output.extend_from_slice(payload);
         Ok(())
+    }
+
+    /// Gives up what waits for the socket: nobody will read it.
+    pub(crate) fn discard_output(&mut self) {
+        self.output.clear();
+        self.riders.clear();
+        self.sent = 0;
     }
 
     /// Whether output waits for the socket.
@@ -320,9 +314,33 @@ impl Framed {
     }
 }
 
-impl AsFd for Framed {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.link.fd()
+/// A frame that is being written at the end of the output. Dropped unfinished, even by a panic of whoever fills it, it leaves
+/// no trace.
+struct Draft<'a> {
+    output: &'a mut Vec<u8>,
+    at: usize,
+}
+
+impl<'a> Draft<'a> {
+    fn new(output: &'a mut Vec<u8>, max_bytes: usize) -> Self {
+        let at = output.len();
+        output.resize(at + ENVELOPE_BYTES + max_bytes, 0);
+        Self { output, at }
+    }
+
+    fn payload(&mut self) -> &mut [u8] {
+        &mut self.output[self.at + ENVELOPE_BYTES..]
+    }
+
+    fn finish(mut self, size: usize, envelope: Envelope) {
+        self.output[self.at..self.at + ENVELOPE_BYTES].copy_from_slice(&envelope.encode());
+        self.at += ENVELOPE_BYTES + size; // what is dropped begins here
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        self.output.truncate(self.at);
     }
 }
 

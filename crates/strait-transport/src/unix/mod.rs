@@ -1,0 +1,297 @@
+//! A connection on its socket, up to and through its switch to shared memory.
+//!
+//! Both directions fail on their own: a peer that reads no more may have sent much that can still be read.
+
+mod upgrade;
+mod wait;
+
+use std::sync::Arc;
+
+use crate::{
+    error::{Error, SendError},
+    handshake::{Settled, client, frames::Control, server},
+    message::Message,
+    options::Receive,
+    ring::CLOSED_HERE,
+    shared::Shared,
+    socket::framed::{Frame, Framed},
+    transport::{Fill, Stats},
+    waiting::{Link, Wants},
+};
+use upgrade::Upgrade;
+
+/// A connection on a socket.
+pub(crate) struct Unix {
+    framed: Framed,
+    settled: Settled,
+    receive: Receive,
+    upgrade: Upgrade,
+    is_client: bool,
+    fallback: Option<Arc<str>>,
+    service: Arc<str>,
+    /// What a look for readiness found.
+    stash: Option<Result<Message, Error>>,
+    wanted: usize,
+    /// A message was sent or received since the last look at whether to offer shared memory.
+    talked: bool,
+    /// This side sends no more.
+    closed: bool,
+    /// Somebody sleeps, or is about to.
+    armed: bool,
+    /// The peer's process is dead; a child of it may still keep the socket open.
+    peer_is_dead: bool,
+    /// Nothing more comes.
+    ended: Option<Error>,
+    /// Nothing more can be sent.
+    output_ended: Option<Error>,
+    stats: Stats,
+}
+
+impl Unix {
+    pub(crate) fn client(framed: Framed, settled: Settled, service: Arc<str>, receive: Receive, wanted: bool) -> Self {
+        let upgrade = Upgrade::Client(client::Ready { service: service.clone() });
+        Self::new(framed, settled, service, receive, upgrade, true, wanted)
+    }
+
+    pub(crate) fn server(framed: Framed, settled: Settled, service: Arc<str>, receive: Receive, wanted: bool) -> Self {
+        let upgrade = Upgrade::Server(server::Ready { service: service.clone() });
+        Self::new(framed, settled, service, receive, upgrade, false, wanted)
+    }
+
+    fn new(
+        mut framed: Framed,
+        settled: Settled,
+        service: Arc<str>,
+        receive: Receive,
+        upgrade: Upgrade,
+        is_client: bool,
+        wanted: bool,
+    ) -> Self {
+        framed.settle(settled.framing, settled.limits);
+        let mut unix = Self {
+            framed,
+            settled,
+            receive,
+            upgrade,
+            is_client,
+            fallback: None,
+            service,
+            stash: None,
+            wanted: 0,
+            talked: false,
+            closed: false,
+            armed: false,
+            peer_is_dead: false,
+            ended: None,
+            output_ended: None,
+            stats: Stats::default(),
+        };
+        if !settled.shared_memory {
+            let why =
+                if wanted { "switched off by the peer" } else { "switched off here (option or STRAIT_DISABLE_SHM)" };
+            unix.fall_back(why.into());
+        }
+        unix
+    }
+
+    pub(crate) fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        self.framed.link()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.upgrade.ring().map_or(self.stats, |ring| self.stats.plus(ring.stats()))
+    }
+
+    /// Why the connection stays on its socket.
+    pub(crate) fn fallback(&self) -> Option<&Arc<str>> {
+        self.fallback.as_ref()
+    }
+
+    /// The connection in shared memory, once both directions have switched.
+    pub(crate) fn take_switched(&mut self) -> Option<Box<Shared>> {
+        if !matches!(self.upgrade, Upgrade::Switched(_)) || self.stash.is_some() {
+            return None;
+        }
+        match std::mem::replace(&mut self.upgrade, Upgrade::Off) {
+            Upgrade::Switched(mut shared) => {
+                shared.adopt_stats(self.stats);
+                self.link().set_wants(Wants::INPUT);
+                self.link().kick();
+                self.link().unshare();
+                Some(shared)
+            }
+            _ => None,
+        }
+    }
+
+    // ---- out ----
+
+    pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(), SendError> {
+        self.link().check_fork()?;
+        if let Some(ended) = self.ended.as_ref().or(self.output_ended.as_ref()) {
+            return Err(ended.clone().into());
+        }
+        if self.closed {
+            return Err(CLOSED_HERE.into());
+        }
+        let fits = max_bytes <= self.settled.limits.max_send_bytes;
+        let sent = match &mut self.upgrade {
+            Upgrade::HalfWay(ring) | Upgrade::Switched(ring) => return ring.try_send(max_bytes, fill),
+            Upgrade::Leaving(_) | Upgrade::Draining(_) if fits => Err(SendError::Full),
+            _ => self.framed.try_send(max_bytes, fill),
+        };
+        match sent {
+            Ok(size) => {
+                self.wanted = 0;
+                self.talked = true;
+                self.stats.sent_messages += 1;
+                self.stats.sent_bytes += size as u64;
+                Ok(())
+            }
+            Err(SendError::Full) => {
+                // What waits is as good as published, and a wait for room begins with what the socket takes now.
+                self.wanted = self.wanted.max(max_bytes);
+                self.stats.full += 1;
+                self.flush();
+                Err(SendError::Full)
+            }
+            Err(SendError::Failed(Error::PeerGone)) => {
+                self.lose_output(Error::PeerGone);
+                Err(Error::PeerGone.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn publish(&mut self) -> Result<(), Error> {
+        if let Upgrade::HalfWay(ring) | Upgrade::Switched(ring) = &mut self.upgrade {
+            return ring.publish();
+        }
+        self.offer()?;
+        self.flush();
+        let published = self.output_ended.clone().map_or(Ok(()), Err);
+        // Who only ever sends must find the peer's part of the upgrade too. What that meets is for the next call.
+        if self.upgrade.is_under_way() && self.stash.is_none() {
+            let _ = self.look();
+        }
+        published
+    }
+
+    /// Hands the socket what it takes, and moves on where that was the last of it.
+    fn flush(&mut self) {
+        if self.framed.has_output()
+            && let Err(error) = self.framed.flush()
+        {
+            self.lose_output(error);
+        }
+        let (output, mut wants) = (self.framed.has_output(), self.link().wants());
+        if wants.output != output {
+            wants.output = output;
+            self.link().set_wants(wants);
+            if output && self.armed {
+                self.link().kick();
+            }
+        }
+        if !output {
+            self.output_is_flushed();
+        }
+    }
+
+    /// Nobody reads what this side sends. What the peer has sent can still be received.
+    fn lose_output(&mut self, error: Error) {
+        self.framed.discard_output();
+        self.output_ended.get_or_insert(error);
+    }
+
+    // ---- in ----
+
+    pub(crate) fn try_recv(&mut self) -> Result<Option<Message>, Error> {
+        self.link().check_fork()?;
+        if self.stash.is_none() {
+            self.look()?;
+        }
+        if let Some(found) = self.stash.take() {
+            return self.count(found).map(Some);
+        }
+        match &mut self.upgrade {
+            Upgrade::Draining(ring) | Upgrade::Switched(ring) => ring.try_recv(),
+            _ => Ok(None),
+        }
+    }
+
+    fn count(&mut self, found: Result<Message, Error>) -> Result<Message, Error> {
+        match found {
+            Ok(message) => {
+                self.stats.received_messages += 1;
+                self.stats.received_bytes += message.len() as u64;
+                Ok(message)
+            }
+            Err(error) => {
+                self.stats.checksum_errors += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the socket up to the next message, handling what comes before it.
+    fn look(&mut self) -> Result<(), Error> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        while self.stash.is_none() && !self.upgrade.reads_ring() {
+            match self.next_frame() {
+                Ok(true) => {}
+                Ok(false) if self.peer_is_dead => return self.end(Error::PeerGone),
+                Ok(false) => break,
+                Err(error @ Error::Checksum { .. }) => self.stash = Some(Err(error)),
+                Err(error) => return self.end(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, error: Error) -> Result<(), Error> {
+        if matches!(error, Error::Corrupt { .. }) {
+            // The peer learns by a hang-up that nobody listens to it any more.
+            self.link().shutdown();
+        }
+        self.ended = Some(error.clone());
+        Err(error)
+    }
+
+    fn next_frame(&mut self) -> Result<bool, Error> {
+        match self.framed.next()? {
+            None => return Ok(false),
+            Some(Frame::Data(message)) => {
+                self.stash = Some(Ok(message));
+                self.talked = true;
+                self.offer()?;
+            }
+            Some(Frame::Control(buffer, size, fds, truncated)) => {
+                let control = Control::decode(&buffer.bytes()[..size])?;
+                self.on_control(control, fds, truncated)?;
+            }
+        }
+        self.flush();
+        Ok(true)
+    }
+
+    /// Tells the peer that no more comes.
+    pub(crate) fn close(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        match &mut self.upgrade {
+            Upgrade::HalfWay(ring) | Upgrade::Switched(ring) => return ring.close(),
+            // This side's last frame is queued already: the ring is closed once that is out.
+            Upgrade::Leaving(_) | Upgrade::Draining(_) => {}
+            // A control frame of one byte is never too large.
+            _ => drop(self.framed.send_control(&Control::Close.encode(), None)),
+        }
+        self.flush();
+    }
+}
