@@ -54,9 +54,9 @@ pub trait Codec<T: ?Sized>: 'static {
     fn open<B: StableBytes>(bytes: B) -> Result<Self::Held<B>, DecodeError>;
 
     /// Returns a number that two ends compare when they connect: FNV-1a 64 over name, size and alignment of the type
-    /// (the archived one for rkyv). It catches mistakes and proves nothing; the name includes the module path, and the
-    /// compiler doesn't promise to keep it, so ends built apart compare [`fnv1a`](crate::fnv1a) of a name of their own
-    /// instead.
+    /// (the archived one for rkyv). It catches mistakes and proves nothing. Module paths are left out, so that two
+    /// programs with the same type in crates of their own agree; the compiler doesn't promise to keep the rest, so ends
+    /// built by different compilers compare [`fnv1a`](crate::fnv1a) of a name of their own instead.
     fn schema() -> u64;
 
     /// Returns how many bytes to claim at first, a guess that is cheap and fits small values. Clamp it to the largest

@@ -35,7 +35,7 @@ impl<T, C: Codec<T>> Response<T, C> {
         self.in_place
     }
 
-    /// Which way it came: a connection's first replies come over its socket.
+    /// Which way it came: a connection's first replies may come over its socket.
     pub fn transport(&self) -> TransportKind {
         self.transport
     }

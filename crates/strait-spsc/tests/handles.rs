@@ -152,3 +152,20 @@ fn handles_can_be_sent_and_shared() {
     both::<strait_spsc::records::HeapConsumer>();
     both::<strait_spsc::records::HeapGuard>();
 }
+
+#[test]
+fn one_sleep_is_rung_for_once_however_many_guards_end() {
+    let (mut producer, mut consumer) = channel(4096).unwrap();
+    for _ in 0..20 {
+        producer.try_claim(16).unwrap().commit(16, meta(0));
+    }
+    let guards: Vec<_> =
+        (0..20).map(|_| consumer.next().unwrap().unwrap().into_guard(trust()).unwrap()).collect();
+    producer.arm_space();
+    let rings = guards.into_iter().map(|guard| guard.release()).filter(|&must_ring| must_ring).count();
+    assert_eq!(rings, 1);
+    assert!(!consumer.must_ring_space(), "a guard has rung for this sleep");
+    producer.disarm_space();
+    producer.arm_space();
+    assert!(consumer.must_ring_space(), "the next sleep is another one");
+}

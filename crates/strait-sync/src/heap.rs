@@ -24,7 +24,7 @@ impl Heap {
     ///
     /// If that is more than `isize::MAX`. Where memory runs out, the process ends as with any allocation.
     pub fn zeroed(len_bytes: usize) -> Self {
-        let len_bytes = len_bytes.max(128).next_multiple_of(128);
+        let len_bytes = len_bytes.max(128).checked_next_multiple_of(128).expect("a heap of at most isize::MAX bytes");
         #[cfg(not(strait_loom))]
         {
             let layout =

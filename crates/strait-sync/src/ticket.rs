@@ -52,7 +52,8 @@ impl Sleeper {
     pub fn arm(&mut self, own: &impl WordsMut, offset: usize) {
         self.ticket += 1; // a u64 does not come round to 0, which stands for "awake"
         self.armed = true;
-        // ORDERING: Relaxed; the fence below orders it before the caller's last look.
+        // ORDERING: Relaxed; the fence below orders it before the caller's last look, and pairs with the one in
+        // `Ringer::must_ring`.
         own.store(offset, self.ticket, Ordering::Relaxed);
         mutant!(sleeper_no_fence, fence(Ordering::SeqCst), ());
     }
@@ -94,6 +95,8 @@ impl Ringer {
     /// If `offset` is not a multiple of 8 inside `peer`.
     #[inline]
     pub fn must_ring(&mut self, peer: &impl Words, offset: usize) -> bool {
+        // ORDERING: SeqCst; pairs with the fence in `Sleeper::arm`: either the ticket is seen here, or the sleeper's last look
+        // sees what was published before this.
         mutant!(ringer_no_fence, fence(Ordering::SeqCst), ());
         let ticket = peer.load(offset);
         if ticket == 0 || ticket == self.rung {

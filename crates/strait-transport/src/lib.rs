@@ -84,6 +84,9 @@ pub use message::{Message, TransportKind};
 pub use options::{MIN_RING_BYTES, Options, Receive};
 #[cfg(not(strait_loom))]
 pub use runtime_dir::{MAX_NAME_BYTES, check_name};
+#[cfg(not(strait_loom))]
+#[doc(hidden)]
+pub use segment::LAYOUT_HASH;
 pub use strait_sync::{HonestPeer, ValidArchives};
 pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
 #[cfg(not(strait_loom))]

@@ -5,6 +5,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use strait_frame::EncodeError;
@@ -52,6 +53,9 @@ pub(crate) trait Bell: Sleep + Sized + 'static {
 /// Messages claimed with at most this many bytes are encoded outside the ring where they have a checksum.
 const SCRATCH_BYTES: usize = 1024;
 
+/// A writer whose room is there sleeps on for at most so long and one message.
+const WRITER_PATIENCE: Duration = Duration::from_millis(2);
+
 /// Needless rings that a peer may send before it is taken for a flood.
 const SPARE_RINGS: u64 = 256;
 
@@ -69,6 +73,8 @@ pub(crate) struct RingTransport<Own: WordsMut, Peer: Words, B: Bell> {
     wanted: usize,
     /// Where the consumer stood when the peer's space ticket was last looked at.
     space_checked_at: u64,
+    /// When the peer's space ticket was first seen since then.
+    writer_seen_at: Option<Instant>,
     /// The tickets that are shown.
     shown: Interest,
     rings_due: u64,
@@ -102,6 +108,7 @@ where
             stats: Stats::default(),
             wanted: 0,
             space_checked_at,
+            writer_seen_at: None,
             shown: Interest::NONE,
             rings_due: 0,
             rings_got: 0,
@@ -265,21 +272,40 @@ where
         error
     }
 
-    /// Wakes a writer that waits for room, looking at its ticket once per quarter of the ring.
+    /// Wakes a writer that waits for room: after a quarter of the ring, or a while after its ticket was first seen.
     ///
-    /// A writer sleeps only while more than half the ring is occupied (a claim takes at most a quarter and padding another),
-    /// so among the records between the head that it saw last and its tail there is always one such look, and that look comes
-    /// after a head that the writer did not see: one of the two fences makes it ring.
+    /// *None is lost.* A writer sleeps only while more than half the ring is occupied (a claim takes at most a quarter and
+    /// padding another), so among the records between the head that it saw last and its tail there is always one such
+    /// look, and that look comes after a head that the writer did not see: one of the two fences makes it ring.
+    ///
+    /// *None is late.* Where reading a quarter of the ring takes long, the plain look at every message and the clock do it.
     #[inline]
     fn wake_writer(&mut self) {
         let position = self.consumer.position();
         let often = mutant!(looks_for_writers_too_rarely, 4, 1);
         if position.wrapping_sub(self.space_checked_at) >= self.consumer.capacity_bytes() / often {
-            self.space_checked_at = position;
-            if self.consumer.must_ring_space() {
-                self.stats.rings += 1;
-                self.bell.ring();
-            }
+            self.ring_writer(position);
+        } else if cfg!(not(strait_loom)) && self.consumer.producer_seems_to_wait() {
+            // Not under loom, where there is no time, and where what must not depend on it is modelled.
+            self.ring_writer_in_time(position);
+        }
+    }
+
+    #[cold]
+    fn ring_writer_in_time(&mut self, position: u64) {
+        match self.writer_seen_at {
+            None => self.writer_seen_at = Some(Instant::now()),
+            Some(seen_at) if seen_at.elapsed() >= WRITER_PATIENCE => self.ring_writer(position),
+            Some(_) => {}
+        }
+    }
+
+    fn ring_writer(&mut self, position: u64) {
+        self.space_checked_at = position;
+        self.writer_seen_at = None;
+        if self.consumer.must_ring_space() {
+            self.stats.rings += 1;
+            self.bell.ring();
         }
     }
 
@@ -287,6 +313,10 @@ where
     pub(crate) fn is_ready(&mut self, interest: Interest) -> bool {
         if self.ended.is_some() {
             return true;
+        }
+        if interest.space && self.producer.has_staged() {
+            // A look for room shows the peer what is staged; it must be woken for that too.
+            let _ = self.publish();
         }
         (interest.data && self.consumer.is_ready())
             || (interest.space && (self.closed || self.producer.has_room(self.wanted).unwrap_or(true)))

@@ -26,7 +26,7 @@ const FAREWELL: usize = CONTROL + records::control::BYTES;
 /// The ring, on a page of its own.
 const DATA: usize = 2 * HEADER_BYTES;
 /// CRC32 of the segment table in docs/PROTOCOL.md; a test recomputes it.
-pub(crate) const LAYOUT_HASH: u32 = 0;
+pub const LAYOUT_HASH: u32 = 0;
 
 const _: () = assert!(FAREWELL + 128 <= DATA);
 

@@ -5,8 +5,8 @@
 use core::fmt;
 
 use strait_sync::{
-    Ringer, Sleeper, Words, WordsMut, mutant,
-    primitive::{Ordering, fence},
+    Sleeper, Words, WordsMut, mutant,
+    primitive::{Mutex, Ordering, fence},
 };
 
 use super::{
@@ -47,7 +47,6 @@ pub struct Consumer<Own: WordsMut, Peer: Words> {
     pub(super) holding: bool,
     poison: Option<Corrupt>,
     pub(super) sleeper: Sleeper,
-    pub(super) ringer: Ringer,
 }
 
 /// A record that has passed every check.
@@ -116,6 +115,7 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
             peer_control: ring.control(),
             #[cfg(feature = "alloc")]
             log: super::log::ReleaseLog::new(),
+            ringer: Mutex::default(),
         };
         memories.publish_head(position);
         #[cfg(feature = "alloc")]
@@ -129,7 +129,6 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
             holding: false,
             poison: None,
             sleeper: Sleeper::default(),
-            ringer: Ringer::default(),
         })
     }
 

@@ -4,10 +4,10 @@
 
 use core::{fmt, ops::Deref};
 
-use strait_sync::{HonestPeer, Ringer, Words, WordsMut, mutant};
+use strait_sync::{HonestPeer, Words, WordsMut, mutant};
 
 use super::{
-    layout::{Meta, control},
+    layout::Meta,
     memories::{Kept, Memories},
 };
 
@@ -88,13 +88,12 @@ impl<Own: WordsMut, Peer: Words> Guard<Own, Peer> {
 
     /// Ends the guard as dropping it does, and says whether the producer sleeps until there is room and must be woken now.
     ///
-    /// For those who let peers sleep: guards end on threads that don't have the consumer. Where the consumer asks at the
-    /// same time, both may be told to wake the producer.
+    /// For those who let peers sleep: guards end on threads that don't have the consumer. True once per sleep, whether a
+    /// guard asks or the consumer.
     pub fn release(self) -> bool {
         let this = core::mem::ManuallyDrop::new(self);
         let moved = this.end();
-        let peer_control = this.memories.peer_control;
-        let must_ring = moved && Ringer::default().must_ring(&this.memories.peer, peer_control + control::SPACE_TICKET);
+        let must_ring = moved && this.memories.must_ring_space();
         let memories: *const Kept<Own, Peer> = &raw const this.memories;
         // SAFETY: `this` is never used again and never dropped, so the memories are moved out just once.
         drop(unsafe { memories.read() });

@@ -43,6 +43,13 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
     /// Guards that end elsewhere make room too: [`Guard::release`](super::Guard::release) answers this question for them.
     #[inline]
     pub fn must_ring_space(&mut self) -> bool {
-        self.ringer.must_ring(&self.memories.peer, self.memories.peer_control + control::SPACE_TICKET)
+        self.memories.must_ring_space()
+    }
+
+    /// Whether the producer seems to sleep until there is room. One plain load: a hint that may be behind, for those who ask
+    /// [`must_ring_space`](Self::must_ring_space) only now and then.
+    #[inline]
+    pub fn producer_seems_to_wait(&self) -> bool {
+        self.memories.space_ticket() != 0
     }
 }

@@ -70,8 +70,9 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
     ///
     /// For as long as the producer and its grants live, inside this process:
     ///
-    /// - Nobody else writes the ring, or the words `TAIL`, `SPACE_TICKET` and `CLOSED` of its control block: one producer per
-    ///   ring. No reference to those bytes exists, other than guards of the ring's consumer.
+    /// - Nobody else accesses the ring's bytes in any way, not even by atomic loads, but for a [`Consumer`](super::Consumer) that
+    ///   goes by the same `ring`: grants are plain `&mut [u8]` into it. Nobody else writes the words `TAIL`, `SPACE_TICKET` and
+    ///   `CLOSED` of its control block: one producer per ring.
     /// - Whoever reads the ring goes by the same `ring`.
     ///
     /// And at the start the ring's memory is all zero, and so is the consumer's head.
@@ -174,6 +175,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         }
         mutant!(zero_at_claim, (), {
             let end = self.tail.wrapping_add(need - self.ring.align_bytes());
+            // ORDERING: Relaxed; the mutant is in where this zero is written, not in its ordering.
             self.words.store(&self.own, end, 0, Ordering::Relaxed);
         });
         Ok(Grant::new(self, padding, max_bytes))
