@@ -13,7 +13,8 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
             engines.push(&row.engine);
         }
     }
-    let line = engines.iter().find(|engine| engine.name == "floor-one-line").and_then(|engine| median_p50(rows, engine));
+    let line =
+        engines.iter().find(|engine| engine.name == "floor-one-line").and_then(|engine| median_p50(rows, engine));
     println!(
         "machine: {}; kernel {}; client on core {}, server on core {}; median of {} runs of {} ms",
         processor(),
@@ -56,8 +57,12 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
 }
 
 fn median_p50(rows: &[Row], engine: &Engine) -> Option<f64> {
-    let p50s: Vec<f64> =
-        rows.iter().filter(|row| row.engine == *engine).filter_map(|row| row.measured.as_ref()).map(|run| run.rtt_p50).collect();
+    let p50s: Vec<f64> = rows
+        .iter()
+        .filter(|row| row.engine == *engine)
+        .filter_map(|row| row.measured.as_ref())
+        .map(|run| run.rtt_p50)
+        .collect();
     (!p50s.is_empty()).then(|| median(p50s))
 }
 
@@ -67,7 +72,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
 }
 
 fn processor() -> String {

@@ -72,12 +72,20 @@ pub(crate) fn run(plan: &Plan, json: bool) -> Vec<Row> {
         for engine in &engines {
             if progress {
                 let step = rows.len() + 1;
-                eprint!("\r\x1b[2K[{step}/{steps}] {} {} B, run {run} of {}", engine.name, engine.payload_bytes, plan.runs);
+                eprint!(
+                    "\r\x1b[2K[{step}/{steps}] {} {} B, run {run} of {}",
+                    engine.name, engine.payload_bytes, plan.runs
+                );
             }
             let row = match run_once(plan, engine) {
                 Ok(measured) => Row { engine: engine.clone(), measured: Some(measured), failed: None },
                 Err(why) => {
-                    eprintln!("{}failed: {} {} B: {why}", if progress { "\r\x1b[2K" } else { "" }, engine.name, engine.payload_bytes);
+                    eprintln!(
+                        "{}failed: {} {} B: {why}",
+                        if progress { "\r\x1b[2K" } else { "" },
+                        engine.name,
+                        engine.payload_bytes
+                    );
                     Row { engine: engine.clone(), measured: None, failed: Some(why) }
                 }
             };

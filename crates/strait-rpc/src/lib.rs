@@ -60,3 +60,7 @@ pub use strait_transport::{HonestPeer, Limits, Options, Receive, TransportKind, 
 pub(crate) const DEFAULT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Service kind of rpc in `Hello`.
 pub(crate) const SERVICE_RPC: u8 = 1;
+
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

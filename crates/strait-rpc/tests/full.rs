@@ -156,7 +156,8 @@ mod tasks {
                 let options = Options { ring_bytes: 4096, max_in_flight: 64, ..Options::default() };
                 let (ours, theirs) = local::pair(&options).unwrap();
                 let client = Arc::new(AsyncCalls::over(ours));
-                let sizes = [900, 900, 900, 900, 16, 992, 16, 992, 400, 992];
+                // The ring is full after 28; then the large one comes first.
+                let sizes: Vec<usize> = std::iter::repeat_n(100, 28).chain([992, 16, 992, 16, 992]).collect();
                 let server = tokio::spawn(answer_slowly(theirs, sizes.len()));
                 let calls: Vec<_> = sizes
                     .into_iter()

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_rpc::{Error, Options, Raw, Request, blocking, blocking::Client, schema};
+use strait_rpc::{Error, Options, Raw, Request, blocking::Client, schema};
 use strait_transport::{Connection, Error as TransportError, Listener, local};
 use support::{CANCEL, ERROR, GO_AWAY, NAME, REPLY, REQUEST, Scratch, call_of, frame, receive, send, serve, within};
 
@@ -387,7 +387,7 @@ mod tokio_server {
             let scratch = Scratch::new();
             let options = Options { max_in_flight: 4, ..scratch.options() };
             let _server = Served::new(&options);
-            let good: blocking::Client<u64, u64> = Client::connect_with(NAME, &options).unwrap();
+            let good: Client<u64, u64> = Client::connect_with(NAME, &options).unwrap();
             let mut liar = raw_client(&scratch);
             for call in 0..5 {
                 send(&mut liar, &frame(REQUEST, call, &99u64.to_le_bytes())).unwrap();

@@ -56,9 +56,13 @@ fn server() {
 }
 
 #[cfg(feature = "tokio")]
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[cfg(feature = "tokio")]
 fn async_server() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let server = strait_rpc::Server::bind_with(NAME, &options()).unwrap();
         let handle = server.handle();
         say("ready");
@@ -199,32 +203,34 @@ fn calls_across_the_switch_are_each_executed_once_and_in_order() {
 }
 
 #[cfg(feature = "tokio")]
-#[tokio::test]
-async fn pipelined_calls_across_the_switch_are_each_executed_once_and_in_order() {
+#[test]
+fn pipelined_calls_across_the_switch_are_each_executed_once_and_in_order() {
     let _alone = alone();
-    for _ in 0..10 {
-        let scratch = Scratch::new();
-        let server = start("counter", &scratch.options());
-        let client = strait_rpc::Client::<u64, u64>::connect_with(NAME, &scratch.options()).await.unwrap();
-        let client = std::sync::Arc::new(client);
-        // Tasks of one thread are first polled, and so sent, in the order in which they were spawned; and the window has
-        // room for all of a burst.
-        for burst in 0..20u64 {
-            let calls: Vec<_> = (burst * 50..burst * 50 + 50)
-                .map(|number| {
-                    let client = client.clone();
-                    tokio::spawn(async move { client.call(&number).await.map(|reply| (number, reply.to_native())) })
-                })
-                .collect();
-            for call in calls {
-                let (number, before) = call.await.unwrap().unwrap();
-                assert_eq!(number, before);
+    runtime().block_on(async {
+        for _ in 0..10 {
+            let scratch = Scratch::new();
+            let server = start("counter", &scratch.options());
+            let client = strait_rpc::Client::<u64, u64>::connect_with(NAME, &scratch.options()).await.unwrap();
+            let client = std::sync::Arc::new(client);
+            // Tasks of one thread are first polled, and so sent, in the order in which they were spawned; and the window has
+            // room for all of a burst.
+            for burst in 0..20u64 {
+                let calls: Vec<_> = (burst * 50..burst * 50 + 50)
+                    .map(|number| {
+                        let client = client.clone();
+                        tokio::spawn(async move { client.call(&number).await.map(|reply| (number, reply.to_native())) })
+                    })
+                    .collect();
+                for call in calls {
+                    let (number, before) = call.await.unwrap().unwrap();
+                    assert_eq!(number, before);
+                }
             }
+            assert_eq!(client.transport(), TransportKind::Shared);
+            drop(client);
+            server.ends_well();
         }
-        assert_eq!(client.transport(), TransportKind::Shared);
-        drop(client);
-        server.ends_well();
-    }
+    });
 }
 
 /// A typed error, and one that says that the peer is gone.
@@ -284,41 +290,43 @@ fn every_call_ends_by_its_deadline_when_the_server_is_killed() {
 }
 
 #[cfg(feature = "tokio")]
-#[tokio::test]
-async fn every_async_call_ends_by_its_deadline_when_the_server_is_killed() {
+#[test]
+fn every_async_call_ends_by_its_deadline_when_the_server_is_killed() {
     let _alone = alone();
-    for shared_memory in [true, false] {
-        let scratch = Scratch::new();
-        let options = Options { shared_memory, ..scratch.options() };
-        let server = start("async-server", &options);
-        let client = strait_rpc::Client::<u64, u64>::connect_with(NAME, &options).await.unwrap();
-        let client = std::sync::Arc::new(client);
-        for number in 0..20 {
-            client.call(&number).await.unwrap();
-        }
-        let calls: Vec<_> = (0..50u64)
-            .map(|number| {
-                let client = client.clone();
-                tokio::spawn(async move {
-                    let deadline = Duration::from_millis(500);
-                    loop {
-                        let (start, request) = (Instant::now(), (number % 20) << 32 | number);
-                        let outcome = client.call_timeout(&request, deadline).await;
-                        assert!(start.elapsed() < deadline + LATE, "{:?}", start.elapsed());
-                        match outcome {
-                            Ok(reply) => assert_eq!(reply.to_native(), request * 2),
-                            Err(error) => return assert_gone(&error),
+    runtime().block_on(async {
+        for shared_memory in [true, false] {
+            let scratch = Scratch::new();
+            let options = Options { shared_memory, ..scratch.options() };
+            let server = start("async-server", &options);
+            let client = strait_rpc::Client::<u64, u64>::connect_with(NAME, &options).await.unwrap();
+            let client = std::sync::Arc::new(client);
+            for number in 0..20 {
+                client.call(&number).await.unwrap();
+            }
+            let calls: Vec<_> = (0..50u64)
+                .map(|number| {
+                    let client = client.clone();
+                    tokio::spawn(async move {
+                        let deadline = Duration::from_millis(500);
+                        loop {
+                            let (start, request) = (Instant::now(), (number % 20) << 32 | number);
+                            let outcome = client.call_timeout(&request, deadline).await;
+                            assert!(start.elapsed() < deadline + LATE, "{:?}", start.elapsed());
+                            match outcome {
+                                Ok(reply) => assert_eq!(reply.to_native(), request * 2),
+                                Err(error) => return assert_gone(&error),
+                            }
                         }
-                    }
+                    })
                 })
-            })
-            .collect();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        server.signal(Signal::KILL);
-        for call in calls {
-            tokio::time::timeout(Duration::from_secs(5), call).await.expect("it ends").unwrap();
+                .collect();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            server.signal(Signal::KILL);
+            for call in calls {
+                tokio::time::timeout(Duration::from_secs(5), call).await.expect("it ends").unwrap();
+            }
         }
-    }
+    });
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_rpc::{Code, Error, Request, blocking, blocking::Client};
-use strait_transport::{Error as TransportError, socket_path};
-use support::{NAME, Scratch, serve, within};
+use strait_rpc::{Code, Error, Options, Raw, Request, blocking::Client, schema};
+use strait_transport::{Connection, Error as TransportError, socket_path};
+use support::{GO_AWAY, NAME, REPLY, REQUEST, Scratch, frame, receive, send, serve, serve_as, within};
 
 /// What a call may end in that came after the farewell.
 fn is_told(error: &Error) -> bool {
@@ -57,8 +57,37 @@ fn a_blocking_server_finishes_what_it_has_and_goes() {
             let after = client.call(&1).unwrap_err();
             assert!(is_told(&after), "{after:?}");
         }
-        let anew = blocking::Client::<u64, u64>::connect_with(NAME, &options);
+        let anew = Client::<u64, u64>::connect_with(NAME, &options);
         assert!(matches!(anew, Err(Error::Transport(TransportError::NoServer { .. }))), "{anew:?}");
+    });
+}
+
+#[test]
+fn a_client_that_is_slow_to_read_still_gets_its_last_replies_from_a_blocking_server() {
+    within(Duration::from_secs(30), || {
+        let scratch = Scratch::new();
+        let options = Options { ring_bytes: 4096, ..scratch.options() };
+        let server = serve_as::<Raw, Vec<u8>, Vec<u8>, String>(&options, |_| Ok(vec![7; 900]));
+        let schema = schema::<Raw, Vec<u8>, Vec<u8>>();
+        let options = Options { service: 1, codec: 0, schema, ..options };
+        let mut slow = Connection::connect(NAME, &options).unwrap();
+        for call in 0..2 {
+            send(&mut slow, &frame(REQUEST, call, b"")).unwrap();
+            receive(&mut slow).unwrap();
+        }
+        // The ring has room for four of these replies.
+        for call in 0..10 {
+            send(&mut slow, &frame(REQUEST, call, b"")).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let ends = std::thread::spawn(move || server.stop());
+        std::thread::sleep(Duration::from_millis(200));
+        for call in 0..10 {
+            assert_eq!(*receive(&mut slow).unwrap(), *frame(REPLY, call, &[7; 900]));
+        }
+        assert_eq!(receive(&mut slow).unwrap()[0], GO_AWAY);
+        assert!(matches!(receive(&mut slow), Err(TransportError::Closed | TransportError::PeerGone)));
+        ends.join().unwrap().unwrap();
     });
 }
 

@@ -159,8 +159,7 @@ fn one_sleep_is_rung_for_once_however_many_guards_end() {
     for _ in 0..20 {
         producer.try_claim(16).unwrap().commit(16, meta(0));
     }
-    let guards: Vec<_> =
-        (0..20).map(|_| consumer.next().unwrap().unwrap().into_guard(trust()).unwrap()).collect();
+    let guards: Vec<_> = (0..20).map(|_| consumer.next().unwrap().unwrap().into_guard(trust()).unwrap()).collect();
     producer.arm_space();
     let rings = guards.into_iter().map(|guard| guard.release()).filter(|&must_ring| must_ring).count();
     assert_eq!(rings, 1);

@@ -95,7 +95,16 @@ impl Spin {
     /// Under loom there is no time: one look, so that the model goes on to park.
     #[cfg(strait_loom)]
     pub fn until(&mut self, mut ready: impl FnMut() -> bool) -> bool {
-        let _ = (self.limit, self.credit, self.skipped, Self::CREDIT, Self::TRIAL, Self::FIRST_LOOKS, Self::LOOKS, Self::YIELD);
+        let _ = (
+            self.limit,
+            self.credit,
+            self.skipped,
+            Self::CREDIT,
+            Self::TRIAL,
+            Self::FIRST_LOOKS,
+            Self::LOOKS,
+            Self::YIELD,
+        );
         ready()
     }
 }

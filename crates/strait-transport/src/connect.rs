@@ -235,6 +235,17 @@ impl Opening {
     }
 }
 
+impl Drop for Opening {
+    fn drop(&mut self) {
+        // A handshake that fails ends for the peer too, even where a forked child has the socket as well.
+        if let Some(framed) = &self.framed
+            && framed.link().check_fork().is_ok()
+        {
+            framed.link().shutdown();
+        }
+    }
+}
+
 /// A stream socket that never blocks and is not inherited.
 pub(crate) fn unix_socket() -> Result<OwnedFd, Error> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

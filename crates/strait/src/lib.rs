@@ -38,3 +38,7 @@ pub use strait_spsc as spsc;
 pub use strait_sync as sync;
 pub use strait_transport as transport;
 pub use strait_transport::{HonestPeer, Options, TransportKind, ValidArchives};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -18,16 +18,13 @@
 
 mod core;
 mod park;
-#[cfg(not(strait_loom))]
+#[cfg(all(feature = "tokio", not(strait_loom)))]
 mod tasks;
 mod threads;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Waker,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use strait_sync::primitive::{Mutex, MutexGuard};
@@ -43,7 +40,8 @@ pub(crate) struct Driver {
     contenders: AtomicUsize,
     wakers: Arc<Wakers>,
     /// Wakes everybody; what the connection gets to wake in a runtime.
-    broadcast: Waker,
+    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    broadcast: std::task::Waker,
 }
 
 type Locked<'a> = MutexGuard<'a, Core>;
@@ -51,8 +49,13 @@ type Locked<'a> = MutexGuard<'a, Core>;
 impl Driver {
     pub(crate) fn new(connection: Connection) -> Self {
         let wakers = Arc::new(Wakers::new(connection.max_in_flight() as usize));
-        let broadcast = Waker::from(wakers.clone());
-        Self { core: Mutex::new(Core::new(connection)), contenders: AtomicUsize::new(0), wakers, broadcast }
+        Self {
+            core: Mutex::new(Core::new(connection)),
+            contenders: AtomicUsize::new(0),
+            #[cfg(all(feature = "tokio", not(strait_loom)))]
+            broadcast: std::task::Waker::from(wakers.clone()),
+            wakers,
+        }
     }
 
     fn lock(&self) -> Locked<'_> {
@@ -98,7 +101,7 @@ impl Driver {
     }
 
     /// Nobody waits for a call any more: cancels it, without waiting.
-    #[cfg(not(strait_loom))]
+    #[cfg(all(feature = "tokio", not(strait_loom)))]
     pub(crate) fn abandon(&self, call: u32) {
         let mut core = self.lock();
         core.abandon(call);

@@ -1,5 +1,7 @@
 //! Real processes: the test binary runs itself again, with its role in the environment.
 
+#![allow(dead_code)]
+
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
