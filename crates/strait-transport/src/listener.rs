@@ -31,6 +31,9 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 enum Accepted {
     Client(Box<Incoming>),
     Nobody,
+    /// One that was turned away. Others have their turn before the next is looked at: clients that come without end must not
+    /// keep the server from ending.
+    TurnedAway,
     /// Somebody, who could be neither taken nor turned away.
     NoDescriptor,
 }
@@ -166,7 +169,7 @@ impl Listener {
         loop {
             match self.try_accept(false)? {
                 Accepted::Client(incoming) => return Ok(Some(*incoming)),
-                Accepted::Nobody => {}
+                Accepted::Nobody | Accepted::TurnedAway => {}
                 Accepted::NoDescriptor => std::thread::sleep(PAUSE),
             }
             if self.wait()? == Wake::Interrupted {
@@ -190,6 +193,7 @@ impl Listener {
             match self.try_accept(true)? {
                 Accepted::Client(incoming) => return Ok(*incoming),
                 Accepted::Nobody => ready.clear_ready(),
+                Accepted::TurnedAway => tokio::task::yield_now().await,
                 Accepted::NoDescriptor => tokio::time::sleep(PAUSE).await,
             }
         }
@@ -223,10 +227,7 @@ impl Listener {
                 Err(Errno::AGAIN) => return Ok(Accepted::Nobody),
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(Errno::MFILE | Errno::NFILE) => {
-                    if self.turn_away() {
-                        continue;
-                    }
-                    return Ok(Accepted::NoDescriptor);
+                    return Ok(if self.turn_away() { Accepted::TurnedAway } else { Accepted::NoDescriptor });
                 }
                 Err(error) => return Err(Error::io("accept", error)),
             };
@@ -236,17 +237,17 @@ impl Listener {
                 Ok(opening) => opening,
                 Err(error) => {
                     tracing::debug!(target: "strait", %error, "turned a client away");
-                    continue;
+                    return Ok(Accepted::TurnedAway);
                 }
             };
             let limits = &self.options.limits;
             let Some(permit) = Permit::take(&self.clients, limits.max_clients) else {
                 opening.refuse(Refusal::Busy { server: limits.max_clients.into() });
-                continue;
+                return Ok(Accepted::TurnedAway);
             };
             let Some(pending) = Permit::take(&self.pending, limits.max_pending_handshakes) else {
                 opening.refuse(Refusal::Busy { server: limits.max_pending_handshakes.into() });
-                continue;
+                return Ok(Accepted::TurnedAway);
             };
             opening.set_permit(permit);
             let deadline = Instant::now() + limits.handshake_timeout;

@@ -9,6 +9,9 @@ use crate::{error::Error, limits::Limits};
 /// Longest spin: short beside the 100 ms by which a wait may miss its deadline.
 const MAX_SPIN: Duration = Duration::from_millis(50);
 
+/// Longest handshake.
+const MAX_HANDSHAKE: Duration = Duration::from_secs(3600);
+
 /// Smallest ring.
 pub const MIN_RING_BYTES: u64 = 4096;
 
@@ -123,6 +126,10 @@ impl Options {
             if spin > MAX_SPIN {
                 return bad(option, format!("{spin:?}"), "at most 50 ms: a spin does not look at deadlines");
             }
+        }
+        if self.limits.handshake_timeout > MAX_HANDSHAKE {
+            let found = format!("{:?}", self.limits.handshake_timeout);
+            return bad("limits.handshake_timeout", found, "at most 1 h");
         }
         if self.limits.max_ring_bytes > MAX_RING_BYTES {
             return bad("limits.max_ring_bytes", self.limits.max_ring_bytes.to_string(), "at most 67108864");

@@ -106,7 +106,7 @@ impl RuntimeDir {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(DirLock { _own: own }),
+                Ok(()) => return Ok(DirLock { own }),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
                 Err(Errno::AGAIN) => return Err(Error::TimedOut { what: "locking the runtime directory" }),
@@ -118,7 +118,14 @@ impl RuntimeDir {
 
 /// Held while a socket is bound or unlinked.
 pub(crate) struct DirLock {
-    _own: OwnedFd,
+    own: OwnedFd,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing would not do where another thread has forked meanwhile: the child's copy would hold the lock.
+        let _ = rustix::fs::flock(&self.own, FlockOperation::Unlock);
+    }
 }
 
 fn socket_name(name: &str) -> String {

@@ -26,7 +26,7 @@ const FAREWELL: usize = CONTROL + records::control::BYTES;
 /// The ring, on a page of its own.
 const DATA: usize = 2 * HEADER_BYTES;
 /// CRC32 of the segment table in docs/PROTOCOL.md; a test recomputes it.
-pub const LAYOUT_HASH: u32 = 0;
+pub const LAYOUT_HASH: u32 = 0x6FDD_3C68;
 
 const _: () = assert!(FAREWELL + 128 <= DATA);
 
@@ -136,4 +136,80 @@ pub(crate) fn rings(segments: Segments, settled: &Settled) -> Result<(SharedProd
     // SAFETY: as above.
     let consumer = unsafe { Consumer::new(own, CONTROL, peer, incoming) }.map_err(wrong)?;
     Ok((producer, consumer))
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_spsc::records::control;
+
+    use super::*;
+
+    /// The text between the markers in docs/PROTOCOL.md; `None` where the crate stands alone.
+    fn table() -> Option<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PROTOCOL.md");
+        let Ok(text) = std::fs::read_to_string(path) else {
+            eprintln!("skipped: no {path}");
+            return None;
+        };
+        let (_, rest) = text.split_once("<!-- segment-table -->\n").expect("the table begins");
+        let (table, _) = rest.split_once("<!-- /segment-table -->").expect("the table ends");
+        Some(table.to_owned())
+    }
+
+    /// (offset, name) of each row.
+    fn rows(table: &str) -> Vec<(usize, String)> {
+        let rows = table.lines().skip(2).map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            (cells[1].parse().expect("an offset"), cells[3].trim_matches('`').to_owned())
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn the_layout_hash_is_that_of_the_documented_table() {
+        let Some(table) = table() else { return };
+        let found = strait_frame::checksum(table.as_bytes());
+        assert_eq!(found, LAYOUT_HASH, "the table has changed: set LAYOUT_HASH to {found:#010x}, if the code has too");
+    }
+
+    #[test]
+    fn the_documented_offsets_are_those_of_the_code() {
+        let Some(table) = table() else { return };
+        let session = *b"0123456789abcdef";
+        let header = Header {
+            kind: KIND_RING,
+            layout_hash: 0x1111_1111,
+            total_bytes: total_bytes(4096),
+            ring_capacity_bytes: 4096,
+            max_message_bytes: 1008,
+            record_align_bytes: 64,
+            session,
+        };
+        let bytes = header.encode();
+        let holds = |offset: usize, value: &[u8]| bytes[offset..].starts_with(value);
+        for (offset, name) in rows(&table) {
+            let right = match &*name {
+                "magic" => holds(offset, b"STRAIT\0\x01"),
+                "version" => holds(offset, &1u32.to_le_bytes()),
+                "kind" => holds(offset, &KIND_RING.to_le_bytes()) && offset == 12,
+                "layout_hash" => holds(offset, &0x1111_1111u32.to_le_bytes()),
+                "record_align_bytes" => holds(offset, &64u32.to_le_bytes()),
+                "total_bytes" => holds(offset, &(8192u64 + 4096).to_le_bytes()),
+                "ring_capacity_bytes" => holds(offset, &4096u64.to_le_bytes()),
+                "max_message_bytes" => holds(offset, &1008u64.to_le_bytes()),
+                "session" => holds(offset, &session),
+                "reserved" => offset == 64 && holds(offset, &[0; 64]),
+                "TAIL" => offset == CONTROL + control::TAIL,
+                "HEAD" => offset == CONTROL + control::HEAD,
+                "DATA_TICKET" => offset == CONTROL + control::DATA_TICKET,
+                "SPACE_TICKET" => offset == CONTROL + control::SPACE_TICKET,
+                "CLOSED" => offset == CONTROL + control::CLOSED,
+                "FAREWELL" => offset == FAREWELL,
+                "DATA" => offset == DATA,
+                _ => false,
+            };
+            assert!(right, "{name} is not at {offset}");
+        }
+        assert_eq!(rows(&table).len(), 17);
+    }
 }

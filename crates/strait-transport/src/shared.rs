@@ -64,8 +64,18 @@ impl Bell for SharedBell {
     const KIND: TransportKind = TransportKind::Shared;
 
     fn ring(&self) {
-        // A full socket is readable at the other end, which is all that a ring is for; and a dead peer needs none.
-        let _ = fds::send(self.link.fd(), &[1], None);
+        // A full socket is readable at the other end, which is all that a ring is for; and a dead peer needs none. Where the
+        // system lacks memory for a byte, a sleeper would wait for ever: tried again for a second.
+        for _ in 0..1000 {
+            match fds::send(self.link.fd(), &[1], None) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::OutOfMemory || error.raw_os_error() == Some(libc::ENOBUFS) =>
+                {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                _ => return,
+            }
+        }
     }
 
     fn drain(&self) -> Result<(u64, bool), Error> {

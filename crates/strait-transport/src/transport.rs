@@ -131,6 +131,9 @@ pub trait Transport: Send {
 
     /// Shows the peer what was sent since the last call, and wakes it if it sleeps.
     ///
+    /// What a full socket does not take stays here and goes with later calls, or while this end waits: who sends and then does
+    /// neither leaves it behind. [`close`](Transport::close) sends what the socket takes at that moment.
+    ///
     /// # Errors
     ///
     /// The connection's end or its poison.

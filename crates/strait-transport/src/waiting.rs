@@ -6,6 +6,7 @@
 #[cfg(feature = "tokio")]
 use std::task::{Context, Poll, Waker};
 use std::{
+    mem::ManuallyDrop,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -145,8 +146,9 @@ struct Kick {
 
 /// The descriptors of one connection.
 pub(crate) struct Link {
-    socket: Descriptor,
-    pidfd: OnceLock<Descriptor>,
+    // Not dropped in a forked child: the runtime that they are registered with is the parent's.
+    socket: ManuallyDrop<Descriptor>,
+    pidfd: ManuallyDrop<OnceLock<Descriptor>>,
     interrupt: Option<Arc<Interrupt>>,
     /// The bits of a [`Wants`].
     wants: AtomicU8,
@@ -168,6 +170,7 @@ impl Link {
         let socket = Descriptor::new(socket, is_async)?;
         let (pidfd, wants, kick) = (OnceLock::new(), AtomicU8::new(Wants::INPUT.bits()), Mutex::default());
         let always_naps = AtomicBool::new(false);
+        let (socket, pidfd) = (ManuallyDrop::new(socket), ManuallyDrop::new(pidfd));
         Ok(Self { socket, pidfd, interrupt, wants, kick, always_naps, is_async, fork })
     }
 
@@ -251,7 +254,7 @@ impl Link {
 
     /// Whether the peer has hung up: it reads and writes no more. What it wrote may still be there.
     pub(crate) fn is_hung_up(&self) -> bool {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+        let mut fds = [PollFd::new(&*self.socket, PollFlags::empty())];
         poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
@@ -281,7 +284,7 @@ impl Link {
     /// block, or the wait ends at once again.
     #[cfg(feature = "tokio")]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Descriptor::Async(socket) = &self.socket else {
+        let Descriptor::Async(socket) = &*self.socket else {
             return Poll::Ready(Err(Error::Usage(
                 "this connection was opened for blocking use: open it with the async API",
             )));
@@ -317,6 +320,18 @@ impl Link {
     }
 }
 
+impl Drop for Link {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        if !self.fork.is_forked() {
+            // SAFETY: not used after this, because `self` is going.
+            unsafe { ManuallyDrop::drop(&mut self.socket) };
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.pidfd) };
+        }
+    }
+}
+
 impl Sleep for Link {
     fn sleep(&self, deadline: Option<Instant>) -> Result<Wake, Error> {
         if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) {
@@ -340,9 +355,9 @@ impl Sleep for Link {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, wants.input);
         flags.set(PollFlags::OUT, wants.output);
-        let socket = PollFd::new(&self.socket, flags);
+        let socket = PollFd::new(&*self.socket, flags);
         // A missing descriptor is stood in for by the socket itself, asked for nothing.
-        let nothing = || PollFd::new(&self.socket, PollFlags::empty());
+        let nothing = || PollFd::new(&*self.socket, PollFlags::empty());
         let pidfd = self.pidfd.get().map_or_else(nothing, |pidfd| PollFd::new(pidfd, PollFlags::IN));
         let interrupt = self.interrupt.as_ref().map(|interrupt| interrupt.fd());
         let interrupt = interrupt.as_ref().map_or_else(nothing, |fd| PollFd::new(fd, PollFlags::IN));

@@ -6,7 +6,10 @@ mod support;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -279,11 +282,17 @@ fn a_full_connection_takes_more_once_the_peer_has_read(case: Case) {
     assert!(sent >= 3, "{sent}");
     assert_eq!(left.connection.stats().full, full + 1);
     assert_eq!(left.wait_for(Interest::SPACE, Duration::from_millis(20)).unwrap(), Wake::TimedOut);
+    let done = Arc::new(AtomicBool::new(false));
+    let all_read = done.clone();
     let sender = thread::spawn(move || {
         for number in sent..sent + 300 {
             left.send(&pattern(number, 3_000));
         }
-        left
+        // What a full socket did not take goes with the next call.
+        while !all_read.load(Ordering::Relaxed) {
+            left.connection.publish().unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
     });
     for number in 0..sent + 300 {
         if number % 100 == 0 {
@@ -291,6 +300,7 @@ fn a_full_connection_takes_more_once_the_peer_has_read(case: Case) {
         }
         right.expect(number, 3_000);
     }
+    done.store(true, Ordering::Relaxed);
     sender.join().unwrap();
 }
 

@@ -6,7 +6,7 @@
 //! out the answers, and one that leaves with calls pending wakes another to take its place. Tasks have no driver: each
 //! pending call is woken by the connection, and whoever is polled first reads for all.
 //!
-//! The rules, and what breaks without them (`tests/loom_driver.rs` has the mutants):
+//! The rules (`tests/loom_driver.rs` has mutants of 2 and 4; `tests/full.rs` shows 1, the storms on a socket 3):
 //!
 //! 1. Nobody waits for room without reading answers, so full rings in both directions cannot block each other.
 //! 2. A driver sleeps on the connection alone, so it may only wait there for what comes over the connection: an answer or room.

@@ -174,8 +174,9 @@ impl Unix {
         self.offer()?;
         self.flush();
         let published = self.output_ended.clone().map_or(Ok(()), Err);
-        // Who only ever sends must find the peer's part of the upgrade too. What that meets is for the next call.
-        if self.upgrade.is_under_way() && self.stash.is_none() {
+        // Who only ever sends must find the peer's part of the upgrade too. What that meets is for the next call. Not while
+        // another thread sleeps on the socket: it waits for those very bytes.
+        if self.upgrade.is_under_way() && self.stash.is_none() && !self.armed {
             let _ = self.look();
         }
         published
