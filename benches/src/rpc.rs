@@ -99,9 +99,6 @@ fn options(role: &Role) -> Options {
         options.ring_bytes = LARGE_RING_BYTES;
     }
     options.shared_memory = name.contains("-shm-");
-    if std::env::var("AL").is_ok() {
-        options.record_align_bytes = 64;
-    }
     options.checksum = !name.ends_with("-nosum");
     options.timestamp = options.checksum;
     if name.contains("-inplace") {

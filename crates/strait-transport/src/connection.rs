@@ -142,6 +142,26 @@ impl Connection {
         Ok(self.publish()?)
     }
 
+    /// Waits in a thread until everything that was sent has left this process, or `deadline` passes.
+    ///
+    /// In shared memory that is so once it is published. A full socket takes more only once the peer has read: whoever sends
+    /// over a socket and then neither waits nor calls again for long calls this first.
+    ///
+    /// # Errors
+    ///
+    /// The connection's end or its poison.
+    pub fn flush(&mut self, deadline: Option<Instant>) -> Result<Wake, Error> {
+        self.check_fork()?;
+        #[cfg(not(strait_loom))]
+        if let Inner::Socket(unix) = &mut *self.inner {
+            let flushed = unix.wait_flushed(deadline);
+            self.settle();
+            return flushed;
+        }
+        let _ = deadline;
+        self.publish().map(|()| Wake::Ready)
+    }
+
     /// Moves on to shared memory once both directions have switched.
     #[inline]
     fn settle(&mut self) {

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -37,7 +40,7 @@ pub(crate) fn shared(
 ) -> Result<Shared, Error> {
     let (own, peer) = (segments.own.clone(), segments.peer.clone());
     let rings = segment::rings(segments, settled)?;
-    let bell = Arc::new(SharedBell { link, own, peer });
+    let bell = Arc::new(SharedBell { link, own, peer, voice: AtomicU8::new(LOUD) });
     Ok(RingTransport::new(rings, bell, settled.framing, receive))
 }
 
@@ -46,11 +49,46 @@ pub(crate) struct SharedBell {
     link: Arc<Link>,
     own: Arc<OwnRegion>,
     peer: Arc<PeerRegion>,
+    /// [`LOUD`], [`MUTE`] or [`OWES`].
+    voice: AtomicU8,
 }
+
+/// Doorbells go out.
+const LOUD: u8 = 0;
+/// Frames still wait for the socket, and a doorbell would get between them: none goes out.
+const MUTE: u8 = 1;
+/// As [`MUTE`], and one is due as soon as it can.
+const OWES: u8 = 2;
 
 impl SharedBell {
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Holds doorbells back: this side's last frame is still to go out.
+    pub(crate) fn mute(&self) {
+        // ORDERING: Relaxed; nobody else has the bell yet.
+        self.voice.store(MUTE, Ordering::Relaxed);
+    }
+
+    /// Lets doorbells out, and the one that is due.
+    pub(crate) fn unmute(&self) {
+        // ORDERING: AcqRel; whoever finds it loud rings after the frames that are out by now.
+        if self.voice.swap(LOUD, Ordering::AcqRel) == OWES {
+            self.ring();
+        }
+    }
+
+    /// Whether a doorbell may go out now; if not, it is due later.
+    #[inline]
+    fn is_loud(&self) -> bool {
+        // ORDERING: Acquire; pairs with the swap in `unmute`.
+        if self.voice.load(Ordering::Acquire) == LOUD {
+            return true;
+        }
+        // ORDERING: AcqRel, Acquire; as above. A held message may be dropped on another thread at this moment.
+        let owed = self.voice.compare_exchange(MUTE, OWES, Ordering::AcqRel, Ordering::Acquire);
+        owed == Err(LOUD)
     }
 }
 
@@ -64,6 +102,9 @@ impl Bell for SharedBell {
     const KIND: TransportKind = TransportKind::Shared;
 
     fn ring(&self) {
+        if !self.is_loud() {
+            return;
+        }
         // A full socket is readable at the other end, which is all that a ring is for; and a dead peer needs none. Where the
         // system lacks memory for a byte, a sleeper would wait for ever: tried again for a second.
         for _ in 0..1000 {

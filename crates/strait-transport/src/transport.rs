@@ -131,8 +131,9 @@ pub trait Transport: Send {
 
     /// Shows the peer what was sent since the last call, and wakes it if it sleeps.
     ///
-    /// What a full socket does not take stays here and goes with later calls, or while this end waits: who sends and then does
-    /// neither leaves it behind. [`close`](Transport::close) sends what the socket takes at that moment.
+    /// Never blocks: what a full socket does not take now goes out with the next calls on this connection, a wait among
+    /// them. Who sends a last message and then lets the connection lie calls
+    /// [`Connection::flush`](crate::Connection::flush).
     ///
     /// # Errors
     ///

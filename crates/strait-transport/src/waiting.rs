@@ -139,6 +139,8 @@ impl Wants {
 struct Kick {
     /// For a thread that sleeps without the connection: see [`Link::share`].
     event: Option<Arc<OwnedFd>>,
+    /// The next sleep that it ends is the last one that it is for.
+    retired: bool,
     /// For a task that waits on the socket.
     #[cfg(feature = "tokio")]
     waker: Option<Waker>,
@@ -245,9 +247,11 @@ impl Link {
         }
     }
 
-    /// Undoes [`share`](Self::share): rings need no kicks.
+    /// Undoes [`share`](Self::share), with a last kick: from here on rings do. Whoever has armed before and goes to sleep only
+    /// now must still get it.
     pub(crate) fn unshare(&self) {
-        *self.kick_state() = Kick::default();
+        self.kick();
+        self.kick_state().retired = true;
         // ORDERING: Relaxed; see `share`.
         self.always_naps.store(false, Ordering::Relaxed);
     }
@@ -369,6 +373,10 @@ impl Sleep for Link {
             && !fds[3].revents().is_empty()
         {
             let _ = rustix::io::read(event, &mut [0u8; 8]);
+            let mut kick = self.kick_state();
+            if kick.retired {
+                kick.event = None;
+            }
         }
         match woken {
             Ok(0) if naps => Ok(Wake::Ready),

@@ -6,10 +6,7 @@ mod support;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -77,6 +74,12 @@ impl End {
                 Err(other) => panic!("{other}"),
             }
         }
+    }
+
+    /// Nothing stays behind when this end stops sending.
+    fn flush(&mut self) {
+        let flushed = self.connection.flush(Some(Instant::now() + PATIENCE)).unwrap();
+        assert_eq!(flushed, Wake::Ready);
     }
 
     /// Sends until there is no room; returns how many messages were taken.
@@ -208,6 +211,7 @@ fn messages_of_every_size_arrive_whole_and_in_order(case: Case) {
     let sizes = move || (0..=max).chain((0..=max).rev().step_by(5));
     let sender = thread::spawn(move || {
         sizes().enumerate().for_each(|(number, len)| left.send(&pattern(number as u64, len)));
+        left.flush();
         left
     });
     for (number, len) in sizes().enumerate() {
@@ -282,17 +286,11 @@ fn a_full_connection_takes_more_once_the_peer_has_read(case: Case) {
     assert!(sent >= 3, "{sent}");
     assert_eq!(left.connection.stats().full, full + 1);
     assert_eq!(left.wait_for(Interest::SPACE, Duration::from_millis(20)).unwrap(), Wake::TimedOut);
-    let done = Arc::new(AtomicBool::new(false));
-    let all_read = done.clone();
     let sender = thread::spawn(move || {
         for number in sent..sent + 300 {
             left.send(&pattern(number, 3_000));
         }
-        // What a full socket did not take goes with the next call.
-        while !all_read.load(Ordering::Relaxed) {
-            left.connection.publish().unwrap();
-            thread::sleep(Duration::from_millis(1));
-        }
+        left.flush();
     });
     for number in 0..sent + 300 {
         if number % 100 == 0 {
@@ -300,7 +298,6 @@ fn a_full_connection_takes_more_once_the_peer_has_read(case: Case) {
         }
         right.expect(number, 3_000);
     }
-    done.store(true, Ordering::Relaxed);
     sender.join().unwrap();
 }
 
@@ -328,6 +325,7 @@ fn both_ends_may_fill_the_connection_at_once(case: Case) {
                     end.wait(Interest::DATA).unwrap();
                 }
             }
+            end.flush();
             end
         })
     };

@@ -1,4 +1,5 @@
 //! Peers that die, stop, or leave children behind: each end is a typed error in time, after all that was sent.
+#![allow(clippy::multiple_unsafe_ops_per_block)] // a few system calls in a row, each argued for in one comment
 #![cfg(not(strait_loom))]
 
 mod support;

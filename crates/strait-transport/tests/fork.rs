@@ -1,4 +1,5 @@
 //! What a forked child may do with its parent's connections: nothing, and without harm.
+#![allow(clippy::multiple_unsafe_ops_per_block)] // a few system calls in a row, each argued for in one comment
 #![cfg(not(strait_loom))]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Peers that lie: each is a typed error on its own connection, in time, and nobody else notices.
+#![allow(clippy::multiple_unsafe_ops_per_block)] // a few system calls in a row, each argued for in one comment
 #![cfg(not(strait_loom))]
 
 mod support;

@@ -165,7 +165,7 @@ fn two_hundred_connections_leave_no_descriptor_no_mapping_and_no_memory() {
             1 => exchange(&mut client, &mut server),
             _ => upgrade(&mut client, &mut server),
         }
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             client.close();
         }
     };

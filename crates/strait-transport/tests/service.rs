@@ -1,4 +1,5 @@
 //! Names, sockets and handshakes: who is let in, who is refused and told why, and who cannot hold up others.
+#![allow(clippy::multiple_unsafe_ops_per_block)] // a few system calls in a row, each argued for in one comment
 #![cfg(not(strait_loom))]
 
 mod support;

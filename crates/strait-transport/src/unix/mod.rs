@@ -120,7 +120,6 @@ impl Unix {
             Upgrade::Switched(mut shared) => {
                 shared.adopt_stats(self.stats);
                 self.link().set_wants(Wants::INPUT);
-                self.link().kick();
                 self.link().unshare();
                 Some(shared)
             }

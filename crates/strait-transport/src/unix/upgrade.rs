@@ -123,6 +123,7 @@ impl Unix {
                 let segments = accepted.on_commit(&mut self.framed)?;
                 let mut ring = self.rings(segments)?;
                 self.leave_socket(&mut ring)?;
+                ring.bell().mute();
                 self.upgrade = Upgrade::Draining(ring);
                 self.link().kick();
             }
@@ -157,6 +158,7 @@ impl Unix {
         else {
             return;
         };
+        ring.bell().unmute();
         if self.closed {
             ring.close();
         }

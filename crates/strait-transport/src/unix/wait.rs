@@ -1,13 +1,37 @@
 //! Waiting on the socket, and on whichever ring is in use already.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use super::{Unix, upgrade::Upgrade};
 #[cfg(feature = "tokio")]
 use crate::ring::POLL_TURNS;
-use crate::{error::Error, transport::Interest, waiting::Wants};
+use crate::{
+    error::Error,
+    transport::{Interest, Sleep, Wake},
+    waiting::Wants,
+};
 
 impl Unix {
+    /// Waits until the socket has taken all output.
+    pub(crate) fn wait_flushed(&mut self, deadline: Option<Instant>) -> Result<Wake, Error> {
+        loop {
+            self.publish()?;
+            if !self.framed.has_output() {
+                return Ok(Wake::Ready);
+            }
+            let wants = self.link().wants();
+            self.link().set_wants(Wants { input: false, output: true, nap: false });
+            let woken = self.link().sleep(deadline);
+            self.link().set_wants(wants);
+            if let ended @ (Wake::TimedOut | Wake::Interrupted) = woken? {
+                return Ok(ended);
+            }
+        }
+    }
+
     pub(crate) fn is_ready(&mut self, interest: Interest) -> bool {
         if interest.data && self.stash.is_none() {
             let _ = self.look(); // it remembers what it finds

@@ -114,11 +114,10 @@ impl Drop for Child {
 /// Plays the role that this process was started for, if it was, and ends the process.
 pub fn play(roles: &[(&str, fn(&Path))]) {
     let Ok(role) = std::env::var(ROLE) else { return };
-    // SAFETY: system calls; the process is to die with its parent, and after a while in any case.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        libc::alarm(60);
-    }
+    // SAFETY: a system call without pointers; the process is to die with its parent …
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: as above; … and after a while in any case.
+    unsafe { libc::alarm(60) };
     let dir = std::env::var(DIR).unwrap();
     let (_, play) = roles.iter().find(|(name, _)| *name == role).expect("a known role");
     play(Path::new(&dir));

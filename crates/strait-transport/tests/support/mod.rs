@@ -1,5 +1,5 @@
 //! What the tests share: directories, pairs of ends, and waits that all have a deadline.
-#![allow(dead_code, unreachable_pub, unused_imports)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::type_complexity)]
 
 pub mod child;
 pub mod raw;

@@ -1,4 +1,5 @@
 //! A peer that speaks the protocol by hand, byte by byte, as docs/PROTOCOL.md has it: to say what no good peer says.
+#![allow(clippy::multiple_unsafe_ops_per_block)] // a message header is filled in field by field
 
 use std::{
     io::{Read, Write},
