@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use support::{PATIENCE, Scratch, connected, in_place, pattern, upgrade};
 enum Mode {
     Thread,
     #[cfg(feature = "tokio")]
-    Task(Arc<tokio::runtime::Runtime>),
+    Task(std::sync::Arc<tokio::runtime::Runtime>),
 }
 
 /// One end, and how it waits.
@@ -111,6 +111,7 @@ impl End {
 #[derive(Clone, Copy)]
 struct Case {
     kind: TransportKind,
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
     tasks: bool,
 }
 
@@ -118,7 +119,9 @@ impl Case {
     fn mode(self) -> Mode {
         #[cfg(feature = "tokio")]
         if self.tasks {
-            return Mode::Task(Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()));
+            return Mode::Task(std::sync::Arc::new(
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            ));
         }
         Mode::Thread
     }
@@ -337,11 +340,17 @@ fn a_wait_ends_at_its_deadline(case: Case) {
     let (mut left, _right) = case.pair();
     left.fill(4_000);
     for interest in [Interest::DATA, Interest::SPACE, Interest::BOTH] {
-        for patience in [0, 30] {
-            let (start, patience) = (Instant::now(), Duration::from_millis(patience));
-            assert_eq!(left.wait_for(interest, patience).unwrap(), Wake::TimedOut);
-            let took = start.elapsed();
-            assert!(took >= patience && took < patience + Duration::from_millis(100), "{interest:?}: {took:?}");
+        for patience in [0, 30].map(Duration::from_millis) {
+            let mut timed = || {
+                let start = Instant::now();
+                assert_eq!(left.wait_for(interest, patience).unwrap(), Wake::TimedOut);
+                start.elapsed()
+            };
+            // The best of three: on a machine with too much to do, a thread may also just not have its turn.
+            let took = [timed(), timed(), timed()];
+            assert!(took.iter().all(|took| *took >= patience), "{interest:?}: {took:?}");
+            let best = took.iter().min().unwrap();
+            assert!(*best < patience + Duration::from_millis(100), "{interest:?}: {took:?}");
         }
     }
 }
@@ -582,17 +591,33 @@ fn a_sender_that_only_looks_for_messages_still_learns_of_a_close(case: Case) {
     assert!(matches!(end, Error::Closed), "{end:?}");
 }
 
+/// What a test holds while it runs: they run side by side, but for the one that measures time.
+type Turn = (Option<RwLockReadGuard<'static, ()>>, Option<RwLockWriteGuard<'static, ()>>);
+
+fn turn(name: &str) -> Turn {
+    static TURNS: RwLock<()> = RwLock::new(());
+    match name {
+        "a_wait_ends_at_its_deadline" => (None, Some(TURNS.write().unwrap_or_else(PoisonError::into_inner))),
+        _ => (Some(TURNS.read().unwrap_or_else(PoisonError::into_inner)), None),
+    }
+}
+
+fn run(name: &str, kind: TransportKind, tasks: bool, test: fn(Case)) {
+    let _turn = turn(name);
+    test(Case { kind, tasks });
+}
+
 macro_rules! suite {
     ($($name:ident)*) => {
-        mod socket { $(#[test] fn $name() { super::$name(super::Case { kind: super::TransportKind::Socket, tasks: false }) })* }
-        mod shared { $(#[test] fn $name() { super::$name(super::Case { kind: super::TransportKind::Shared, tasks: false }) })* }
-        mod in_process { $(#[test] fn $name() { super::$name(super::Case { kind: super::TransportKind::Local, tasks: false }) })* }
+        mod socket { $(#[test] fn $name() { super::run(stringify!($name), super::TransportKind::Socket, false, super::$name) })* }
+        mod shared { $(#[test] fn $name() { super::run(stringify!($name), super::TransportKind::Shared, false, super::$name) })* }
+        mod in_process { $(#[test] fn $name() { super::run(stringify!($name), super::TransportKind::Local, false, super::$name) })* }
         #[cfg(feature = "tokio")]
-        mod async_socket { $(#[test] fn $name() { super::$name(super::Case { kind: super::TransportKind::Socket, tasks: true }) })* }
+        mod async_socket { $(#[test] fn $name() { super::run(stringify!($name), super::TransportKind::Socket, true, super::$name) })* }
         #[cfg(feature = "tokio")]
-        mod async_shared { $(#[test] fn $name() { super::$name(super::Case { kind: super::TransportKind::Shared, tasks: true }) })* }
+        mod async_shared { $(#[test] fn $name() { super::run(stringify!($name), super::TransportKind::Shared, true, super::$name) })* }
         #[cfg(feature = "tokio")]
-        mod async_in_process { $(#[test] fn $name() { super::$name(super::Case { kind: super::TransportKind::Local, tasks: true }) })* }
+        mod async_in_process { $(#[test] fn $name() { super::run(stringify!($name), super::TransportKind::Local, true, super::$name) })* }
     };
 }
 

@@ -53,6 +53,8 @@ fn stream(dir: &Path) {
     for number in 0u64.. {
         send(&mut connection, &number.to_le_bytes()).unwrap();
         if number == 500 {
+            // What a full socket has not taken dies with this process.
+            connection.flush(support::soon()).unwrap();
             say("flowing");
         }
     }

@@ -34,7 +34,11 @@ where
     };
     let mut session = Session { connection, hint: 0, grace_until: None };
     match session.serve::<C, Req, Resp, E, F>(handler, interrupt) {
-        Ok(()) | Err(TransportError::Closed) => tracing::info!(target: "strait", "a client left"),
+        Ok(()) => {
+            session.hand_over();
+            tracing::info!(target: "strait", "a client was served to the end");
+        }
+        Err(TransportError::Closed) => tracing::info!(target: "strait", "a client left"),
         Err(error) => tracing::info!(target: "strait", %error, "a client is gone"),
     }
     session.connection.close();
@@ -51,6 +55,17 @@ struct Session {
 impl Session {
     /// What a client is given to read its last answers, once the server shuts down.
     const GRACE: Duration = Duration::from_secs(1);
+
+    /// Gives the last replies to the socket: a full one takes them only once the client has read. Not by one wait, which the
+    /// interrupt that ends the server would end too.
+    fn hand_over(&mut self) {
+        let until = Instant::now() + Self::GRACE;
+        while self.connection.flush(Some(Instant::now())).is_ok_and(|wake| wake != Wake::Ready)
+            && Instant::now() < until
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     /// How often a full ring is looked at in that time.
     const LOOK_EVERY: Duration = Duration::from_millis(1);
 
