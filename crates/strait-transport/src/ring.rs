@@ -377,7 +377,7 @@ where
         Ok(())
     }
 
-    /// A peer rings at most once per ticket, a held message's release perhaps once more.
+    /// A peer in good order rings at most once per ticket; it gets twice that, and some to spare.
     pub(crate) fn count_rings(&mut self, rings: u64) -> Result<(), Error> {
         self.rings_got += rings;
         if self.rings_got > 2 * self.rings_due + SPARE_RINGS {

@@ -11,15 +11,16 @@ use std::{
     },
     path::Path,
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::SealFlags;
 use strait_region::Header;
-use strait_transport::{Connection, Listener, TransportKind};
+use strait_transport::{Connection, Interest, Listener, Options, Transport, TransportKind};
 use support::{
     Scratch,
     child::{Child, hear, play, say},
-    options, pattern, raw,
+    connected, options, pattern, raw,
     raw::{ACCEPT, DECLINE, OFFER, Raw, SESSION},
     receive, send,
 };
@@ -255,4 +256,25 @@ fn rebuilt(fd: OwnedFd, session: [u8; 16]) -> OwnedFd {
         }
         _ => fd,
     }
+}
+
+#[test]
+fn who_spins_for_data_on_a_socket_hands_over_what_still_waits_for_it() {
+    let scratch = Scratch::new();
+    let options = Options { shared_memory: false, ring_bytes: 8 << 20, ..scratch.options() };
+    let (mut left, mut right) = connected(&options, &options);
+    let message = pattern(1, 1 << 20); // more than a socket takes at once
+    left.send(&message).unwrap();
+    let peer = thread::spawn(move || {
+        let received = receive(&mut right).unwrap();
+        send(&mut right, &received[..1]).unwrap();
+        right
+    });
+    let until = Instant::now() + Duration::from_secs(5);
+    while !left.is_ready(Interest::DATA) {
+        assert!(Instant::now() < until, "the rest of the message never left");
+        thread::yield_now();
+    }
+    assert_eq!(*receive(&mut left).unwrap(), message[..1]);
+    drop(peer.join().unwrap());
 }

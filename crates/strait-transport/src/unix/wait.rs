@@ -36,7 +36,8 @@ impl Unix {
         if interest.data && self.stash.is_none() {
             let _ = self.look(); // it remembers what it finds
         }
-        if interest.space {
+        // Also for who only looks for data: the answer may be to what still waits for the socket.
+        if interest.space || self.framed.has_output() {
             self.flush();
         }
         let over = self.ended.is_some() || matches!(self.upgrade, Upgrade::Switched(_));
