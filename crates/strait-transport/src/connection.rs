@@ -15,10 +15,10 @@ use crate::{
     local::Local,
     message::{Message, TransportKind},
     options::Options,
+    shared::Shared,
     transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake},
+    unix::Unix,
 };
-#[cfg(not(strait_loom))]
-use crate::{shared::Shared, unix::Unix};
 
 /// A connection: framed messages in both directions, over a socket, shared memory or inside the process.
 ///
@@ -29,9 +29,7 @@ pub struct Connection {
     // Not dropped in a forked child: what it holds belongs to the parent.
     inner: ManuallyDrop<Inner>,
     spin: Spin,
-    #[cfg(not(strait_loom))]
     spin_socket: Spin,
-    #[cfg(not(strait_loom))]
     spins_on_socket: bool,
     spin_async: Duration,
     max_in_flight: u32,
@@ -40,9 +38,7 @@ pub struct Connection {
 }
 
 enum Inner {
-    #[cfg(not(strait_loom))]
     Socket(Box<Unix>),
-    #[cfg(not(strait_loom))]
     Shared(Box<Shared>),
     Local(Box<Local>),
 }
@@ -71,9 +67,7 @@ impl Drop for Permit {
 macro_rules! each {
     ($connection:expr, $inner:ident => $body:expr) => {
         match &mut *$connection.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket($inner) => $body,
-            #[cfg(not(strait_loom))]
             Inner::Shared($inner) => $body,
             Inner::Local($inner) => $body,
         }
@@ -85,9 +79,7 @@ impl Connection {
         Self {
             inner: ManuallyDrop::new(inner),
             spin: Spin::new(options.spin),
-            #[cfg(not(strait_loom))]
             spin_socket: Spin::new(options.spin_socket),
-            #[cfg(not(strait_loom))]
             spins_on_socket: !options.spin_socket.is_zero(),
             spin_async: options.spin_async,
             max_in_flight,
@@ -100,7 +92,6 @@ impl Connection {
         Self::new(Inner::Local(Box::new(local)), options, options.max_in_flight, None)
     }
 
-    #[cfg(not(strait_loom))]
     pub(crate) fn unix(unix: Unix, options: &Options, permit: Option<Permit>) -> Self {
         let (max_in_flight, fallback) = (unix.settled().max_in_flight, unix.fallback().cloned());
         let mut connection = Self::new(Inner::Socket(Box::new(unix)), options, max_in_flight, permit);
@@ -111,9 +102,7 @@ impl Connection {
     /// Over what the connection runs now.
     pub fn transport(&self) -> TransportKind {
         match &*self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(_) => TransportKind::Socket,
-            #[cfg(not(strait_loom))]
             Inner::Shared(_) => TransportKind::Shared,
             Inner::Local(_) => TransportKind::Local,
         }
@@ -152,7 +141,6 @@ impl Connection {
     /// The connection's end or its poison.
     pub fn flush(&mut self, deadline: Option<Instant>) -> Result<Wake, Error> {
         self.check_fork()?;
-        #[cfg(not(strait_loom))]
         if let Inner::Socket(unix) = &mut *self.inner {
             let flushed = unix.wait_flushed(deadline);
             self.settle();
@@ -165,7 +153,6 @@ impl Connection {
     /// Moves on to shared memory once both directions have switched.
     #[inline]
     fn settle(&mut self) {
-        #[cfg(not(strait_loom))]
         if let Inner::Socket(unix) = &mut *self.inner {
             if let Some(shared) = unix.take_switched() {
                 *self.inner = Inner::Shared(shared);
@@ -179,9 +166,7 @@ impl Connection {
     #[inline]
     fn check_fork(&self) -> Result<(), Error> {
         match &*self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(unix) => unix.link().check_fork(),
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => shared.bell().link().check_fork(),
             Inner::Local(_) => Ok(()),
         }
@@ -199,9 +184,7 @@ impl Connection {
     /// Where this thread itself sleeps, which nobody else can touch the connection meanwhile.
     fn own_sleeper(&self) -> Arc<dyn Sleep> {
         match &*self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(unix) => unix.link().clone(),
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => shared.bell().clone(),
             Inner::Local(local) => local.bell().clone(),
         }
@@ -210,10 +193,8 @@ impl Connection {
     /// Spins as long as it pays; whether something is ready.
     fn spin(&mut self, interest: Interest) -> bool {
         match &mut *self.inner {
-            #[cfg(not(strait_loom))]
             // Without a spin, the look that `arm` takes is enough.
             Inner::Socket(unix) => self.spins_on_socket && self.spin_socket.until(|| unix.is_ready(interest)),
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => self.spin.until(|| shared.is_ready(interest)),
             Inner::Local(local) => self.spin.until(|| local.is_ready(interest)),
         }
@@ -241,9 +222,7 @@ impl Connection {
             false
         };
         match &mut *self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(_) => false,
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => !limit.is_zero() && until(&mut || shared.is_ready(interest)),
             Inner::Local(local) => !limit.is_zero() && until(&mut || local.is_ready(interest)),
         }
@@ -262,9 +241,7 @@ impl Connection {
             ready || gave_up
         };
         let found = match &mut *self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(unix) => self.spin_socket.until(|| look(unix.is_ready(interest))),
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => self.spin.until(|| look(shared.is_ready(interest))),
             Inner::Local(local) => self.spin.until(|| look(local.is_ready(interest))),
         };
@@ -277,9 +254,7 @@ impl Transport for Connection {
     #[inline]
     fn limits(&self) -> MessageLimits {
         match &*self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(unix) => unix.settled().limits,
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => shared.limits(),
             Inner::Local(local) => local.limits(),
         }
@@ -301,7 +276,6 @@ impl Transport for Connection {
     #[inline]
     fn try_recv(&mut self) -> Result<Option<Message>, Error> {
         let received = each!(self, inner => inner.try_recv());
-        #[cfg(not(strait_loom))]
         if matches!(*self.inner, Inner::Socket(_)) {
             self.settle();
             if matches!((&received, &*self.inner), (Ok(None), Inner::Shared(_))) {
@@ -331,7 +305,6 @@ impl Transport for Connection {
     }
 
     fn sleeper(&self) -> Arc<dyn Sleep> {
-        #[cfg(not(strait_loom))]
         if let Inner::Socket(unix) = &*self.inner {
             unix.link().share();
         }
@@ -369,9 +342,7 @@ impl Transport for Connection {
 
     fn stats(&self) -> Stats {
         match &*self.inner {
-            #[cfg(not(strait_loom))]
             Inner::Socket(unix) => unix.stats(),
-            #[cfg(not(strait_loom))]
             Inner::Shared(shared) => shared.stats(),
             Inner::Local(local) => local.stats(),
         }
@@ -391,9 +362,7 @@ impl Drop for Connection {
             // Not left to the last owner of the socket: a message that is held in place, or a sleeping thread, may outlive
             // the connection, and a forked child has the socket too.
             match &*self.inner {
-                #[cfg(not(strait_loom))]
                 Inner::Socket(unix) => unix.link().shutdown(),
-                #[cfg(not(strait_loom))]
                 Inner::Shared(shared) => shared.bell().link().shutdown(),
                 Inner::Local(local) => local.hang_up(),
             }

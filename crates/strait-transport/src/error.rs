@@ -241,7 +241,6 @@ impl Error {
         Self::Corrupt { what: what.into() }
     }
 
-    #[cfg(not(strait_loom))]
     pub(crate) fn io(operation: &'static str, source: impl Into<io::Error>) -> Self {
         Self::Io { operation, source: Arc::new(source.into()) }
     }

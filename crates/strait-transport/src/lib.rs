@@ -50,13 +50,15 @@ mod buffer;
 mod connect;
 mod connection;
 mod error;
-#[cfg(not(strait_loom))]
+#[cfg_attr(strait_loom, allow(dead_code))]
 mod handshake;
 mod limits;
 #[cfg(not(strait_loom))]
 mod listener;
 pub mod local;
 mod message;
+#[cfg(strait_loom)]
+pub mod modelled;
 mod options;
 #[cfg(not(strait_loom))]
 mod peer;
@@ -65,14 +67,18 @@ mod ring;
 mod runtime_dir;
 #[cfg(not(strait_loom))]
 mod segment;
-#[cfg(not(strait_loom))]
+#[cfg(strait_loom)]
+#[path = "modelled/segment.rs"]
+mod segment;
 mod shared;
-#[cfg(not(strait_loom))]
 mod socket;
 mod transport;
-#[cfg(not(strait_loom))]
 mod unix;
+mod voice;
 #[cfg(not(strait_loom))]
+mod waiting;
+#[cfg(strait_loom)]
+#[path = "modelled/waiting.rs"]
 mod waiting;
 
 pub use connection::Connection;

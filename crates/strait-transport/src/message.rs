@@ -4,7 +4,6 @@ use std::fmt;
 
 use strait_frame::StableBytes;
 
-#[cfg(not(strait_loom))]
 use crate::shared::SharedHeld;
 use crate::{buffer::Buffer, local::LocalHeld};
 
@@ -32,7 +31,6 @@ impl fmt::Display for TransportKind {
 /// Bytes in a ring.
 pub(crate) enum InPlace {
     Local(LocalHeld),
-    #[cfg(not(strait_loom))]
     Shared(SharedHeld),
 }
 
@@ -41,7 +39,6 @@ impl InPlace {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Local(held) => held,
-            #[cfg(not(strait_loom))]
             Self::Shared(held) => held,
         }
     }
@@ -53,7 +50,6 @@ impl From<LocalHeld> for InPlace {
     }
 }
 
-#[cfg(not(strait_loom))]
 impl From<SharedHeld> for InPlace {
     fn from(held: SharedHeld) -> Self {
         Self::Shared(held)

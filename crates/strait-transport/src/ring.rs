@@ -122,7 +122,6 @@ where
     }
 
     /// Adds the counters of the transport before.
-    #[cfg(not(strait_loom))]
     pub(crate) fn adopt_stats(&mut self, before: Stats) {
         self.stats = before.plus(self.stats);
     }
@@ -350,7 +349,6 @@ where
     }
 
     /// Takes all tickets back and leaves the doorbells alone.
-    #[cfg(not(strait_loom))]
     pub(crate) fn take_back_all(&mut self) {
         self.take_back(Interest::NONE);
     }

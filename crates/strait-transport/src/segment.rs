@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -30,8 +30,13 @@ pub const LAYOUT_HASH: u32 = 0x6FDD_3C68;
 
 const _: () = assert!(FAREWELL + 128 <= DATA);
 
-pub(crate) type SharedProducer = Producer<Arc<OwnRegion>, Arc<PeerRegion>>;
-pub(crate) type SharedConsumer = Consumer<Arc<OwnRegion>, Arc<PeerRegion>>;
+/// The memory that this side made.
+pub(crate) type Own = Arc<OwnRegion>;
+/// The memory that the peer made.
+pub(crate) type Peer = Arc<PeerRegion>;
+
+/// Both rings, as this side uses them.
+pub(crate) type Rings = (Producer<Own, Peer>, Consumer<Own, Peer>);
 
 /// Which side made a segment; part of its memfd's name.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +47,12 @@ pub(crate) enum Side {
 
 /// Both segments of a connection.
 pub(crate) struct Segments {
-    pub(crate) own: Arc<OwnRegion>,
-    pub(crate) peer: Arc<PeerRegion>,
+    pub(crate) own: Own,
+    pub(crate) peer: Peer,
 }
 
-fn total_bytes(ring_bytes: u64) -> u64 {
+/// Bytes of a segment whose ring has `ring_bytes`.
+pub(crate) fn total_bytes(ring_bytes: u64) -> u64 {
     let mut cursor = LayoutCursor::new();
     let page = HEADER_BYTES as u64;
     let placed = cursor
@@ -57,13 +63,20 @@ fn total_bytes(ring_bytes: u64) -> u64 {
     placed.expect("a ring of at most 64 MiB and two pages fit")
 }
 
+/// A session id that nobody can guess; `None` where the system has no random bytes.
+pub(crate) fn new_session() -> Option<[u8; 16]> {
+    let mut session = [0; 16];
+    let filled = rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty());
+    (filled == Ok(session.len())).then_some(session)
+}
+
+/// What the peer gets of this side's segment.
+pub(crate) fn fd(own: &Own) -> BorrowedFd<'_> {
+    own.fd()
+}
+
 /// Makes this side's segment.
-pub(crate) fn create(
-    settled: &Settled,
-    service: &str,
-    side: Side,
-    session: [u8; 16],
-) -> Result<OwnRegion, CreateError> {
+pub(crate) fn create(settled: &Settled, service: &str, side: Side, session: [u8; 16]) -> Result<Own, CreateError> {
     let side = match side {
         Side::Client => "client",
         Side::Server => "server",
@@ -79,7 +92,7 @@ pub(crate) fn create(
         record_align_bytes: settled.record_align_bytes,
         session,
     };
-    OwnRegion::create(&name, &header)
+    OwnRegion::create(&name, &header).map(Arc::new)
 }
 
 /// Why a peer's segment was not taken.
@@ -94,7 +107,7 @@ pub(crate) enum Refused {
 }
 
 /// Opens the peer's segment after every check.
-pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<PeerRegion, Refused> {
+pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<Peer, Refused> {
     let expected = settled.peer_ring_bytes;
     let checks = Expected {
         kind: KIND_RING,
@@ -108,7 +121,7 @@ pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<
     if found != expected || found_align != expected_align || region.header().total_bytes != total_bytes(expected) {
         return Err(Refused::Ring { found, found_align, expected, expected_align });
     }
-    Ok(region)
+    Ok(Arc::new(region))
 }
 
 /// Says that this side ends in good order.
@@ -123,7 +136,7 @@ pub(crate) fn heard_farewell(peer: &PeerRegion) -> bool {
 }
 
 /// The two rings over both segments.
-pub(crate) fn rings(segments: Segments, settled: &Settled) -> Result<(SharedProducer, SharedConsumer), Error> {
+pub(crate) fn rings(segments: Segments, settled: &Settled) -> Result<Rings, Error> {
     let align = settled.record_align_bytes.into();
     let wrong = |error: GeometryError| Error::corrupt(format!("the rings do not fit their segments: {error}"));
     let outgoing = Geometry::new(CONTROL, DATA, settled.own_ring_bytes, align).map_err(wrong)?;

@@ -2,16 +2,10 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
-
-use rustix::{io::Errno, net::RecvFlags};
-use strait_region::{OwnRegion, PeerRegion};
 
 use crate::{
     error::Error,
@@ -19,17 +13,18 @@ use crate::{
     message::TransportKind,
     options::Receive,
     ring::{Bell, Held, RingTransport},
-    segment::{self, Segments},
+    segment::{self, Own, Peer, Segments},
     socket::{fds, framed::is_hang_up},
     transport::{Sleep, Wake},
+    voice::Voice,
     waiting::Link,
 };
 
 /// One end of a connection in shared memory.
-pub(crate) type Shared = RingTransport<Arc<OwnRegion>, Arc<PeerRegion>, SharedBell>;
+pub(crate) type Shared = RingTransport<Own, Peer, SharedBell>;
 
 /// A message that lies in shared memory.
-pub(crate) type SharedHeld = Held<Arc<OwnRegion>, Arc<PeerRegion>, SharedBell>;
+pub(crate) type SharedHeld = Held<Own, Peer, SharedBell>;
 
 /// Sets up the rings in both segments.
 pub(crate) fn shared(
@@ -40,25 +35,17 @@ pub(crate) fn shared(
 ) -> Result<Shared, Error> {
     let (own, peer) = (segments.own.clone(), segments.peer.clone());
     let rings = segment::rings(segments, settled)?;
-    let bell = Arc::new(SharedBell { link, own, peer, voice: AtomicU8::new(LOUD) });
+    let bell = Arc::new(SharedBell { link, own, peer, voice: Voice::default() });
     Ok(RingTransport::new(rings, bell, settled.framing, receive))
 }
 
 /// Doorbells are bytes on the socket; a farewell is a word in the segment of whoever says it.
 pub(crate) struct SharedBell {
     link: Arc<Link>,
-    own: Arc<OwnRegion>,
-    peer: Arc<PeerRegion>,
-    /// [`LOUD`], [`MUTE`] or [`OWES`].
-    voice: AtomicU8,
+    own: Own,
+    peer: Peer,
+    voice: Voice,
 }
-
-/// Doorbells go out.
-const LOUD: u8 = 0;
-/// Frames still wait for the socket, and a doorbell would get between them: none goes out.
-const MUTE: u8 = 1;
-/// As [`MUTE`], and one is due as soon as it can.
-const OWES: u8 = 2;
 
 impl SharedBell {
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -67,28 +54,14 @@ impl SharedBell {
 
     /// Holds doorbells back: this side's last frame is still to go out.
     pub(crate) fn mute(&self) {
-        // ORDERING: Relaxed; nobody else has the bell yet.
-        self.voice.store(MUTE, Ordering::Relaxed);
+        self.voice.mute();
     }
 
     /// Lets doorbells out, and the one that is due.
     pub(crate) fn unmute(&self) {
-        // ORDERING: AcqRel; whoever finds it loud rings after the frames that are out by now.
-        if self.voice.swap(LOUD, Ordering::AcqRel) == OWES {
+        if self.voice.unmute() {
             self.ring();
         }
-    }
-
-    /// Whether a doorbell may go out now; if not, it is due later.
-    #[inline]
-    fn is_loud(&self) -> bool {
-        // ORDERING: Acquire; pairs with the swap in `unmute`.
-        if self.voice.load(Ordering::Acquire) == LOUD {
-            return true;
-        }
-        // ORDERING: AcqRel, Acquire; as above. A held message may be dropped on another thread at this moment.
-        let owed = self.voice.compare_exchange(MUTE, OWES, Ordering::AcqRel, Ordering::Acquire);
-        owed == Err(LOUD)
     }
 }
 
@@ -102,16 +75,14 @@ impl Bell for SharedBell {
     const KIND: TransportKind = TransportKind::Shared;
 
     fn ring(&self) {
-        if !self.is_loud() {
+        if !self.voice.may_ring() {
             return;
         }
         // A full socket is readable at the other end, which is all that a ring is for; and a dead peer needs none. Where the
         // system lacks memory for a byte, a sleeper would wait for ever: tried again for a second.
         for _ in 0..1000 {
             match fds::send(self.link.fd(), &[1], None) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::OutOfMemory || error.raw_os_error() == Some(libc::ENOBUFS) =>
-                {
+                Err(error) if fds::lacks_memory(&error) => {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
                 _ => return,
@@ -124,12 +95,12 @@ impl Bell for SharedBell {
         loop {
             // One read takes all that a peer in good order has rung. More than that is a flood, which whoever counts the
             // rings ends; what stays in the socket ends the next sleep at once.
-            match rustix::net::recv(self.link.fd(), &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Ok((0, true)),
-                Ok((_, received)) => return Ok((received as u64, false)),
-                Err(Errno::AGAIN) => return Ok((0, self.link.peer_is_dead())),
-                Err(Errno::INTR) => {}
-                Err(error) if is_hang_up(&io::Error::from(error)) => return Ok((0, true)),
+            match fds::receive_bytes(self.link.fd(), &mut bytes) {
+                Ok(0) => return Ok((0, true)),
+                Ok(received) => return Ok((received as u64, false)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((0, self.link.peer_is_dead())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_hang_up(&error) => return Ok((0, true)),
                 Err(error) => return Err(Error::io("recv", error)),
             }
         }

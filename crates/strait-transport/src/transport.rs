@@ -80,7 +80,6 @@ pub struct Stats {
     pub rings: u64,
 }
 
-#[cfg(not(strait_loom))]
 impl Stats {
     /// Both together.
     pub(crate) fn plus(self, other: Self) -> Self {
@@ -170,6 +169,9 @@ pub trait Transport: Send {
     fn disarm(&mut self) -> Result<(), Error>;
 
     /// Where to sleep between `arm` and `disarm`.
+    ///
+    /// Whoever receives while another thread sleeps here goes on until there is nothing: what one look has taken out of the
+    /// socket wakes nobody any more.
     fn sleeper(&self) -> Arc<dyn Sleep>;
 
     /// Waits in a task: ready where something may be, else `cx` is woken when it is.

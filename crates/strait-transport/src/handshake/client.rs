@@ -1,15 +1,16 @@
 //! The client's half of the handshake, one type per state.
 
-use std::{os::fd::OwnedFd, sync::Arc};
-
-use strait_region::OwnRegion;
+use std::sync::Arc;
 
 use super::{Settled, frames::Control, greeting, is_ring, settle};
 use crate::{
     error::Error,
     options::{MAX_RING_BYTES, Options},
-    segment::{self, Segments},
-    socket::framed::{Framed, Rider},
+    segment::{self, Own, Segments},
+    socket::{
+        fds::Fd,
+        framed::{Framed, Rider},
+    },
 };
 
 /// `Hello` is out.
@@ -63,23 +64,22 @@ pub(crate) struct Ready {
 
 /// The client's segment is on its way to the server.
 pub(crate) struct Offered {
-    own: Arc<OwnRegion>,
+    own: Own,
     session: [u8; 16],
 }
 
 impl Ready {
     /// Makes the client's segment and sends `Offer` with it; `Err` says why the connection stays on the socket.
     pub(crate) fn offer(self, framed: &mut Framed, settled: &Settled) -> Result<Result<Offered, String>, Error> {
-        let mut session = [0; 16];
-        if rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty()) != Ok(session.len()) {
+        let Some(session) = segment::new_session() else {
             return Ok(Err("no random session id could be made".into()));
-        }
+        };
         let own = match segment::create(settled, &self.service, segment::Side::Client, session) {
-            Ok(own) => Arc::new(own),
+            Ok(own) => own,
             Err(error) => return Ok(Err(format!("the client could not make its segment: {error}"))),
         };
-        let frame = Control::Offer { total_bytes: own.header().total_bytes, session };
-        framed.send_control(&frame.encode(), Some(Rider::Region(own.clone())))?;
+        let frame = Control::Offer { total_bytes: segment::total_bytes(settled.own_ring_bytes), session };
+        framed.send_control(&frame.encode(), Some(Rider::Segment(own.clone())))?;
         Ok(Ok(Offered { own, session }))
     }
 }
@@ -88,7 +88,7 @@ impl Offered {
     /// Maps the server's segment and queues `Commit`, or queues `Decline` and says why.
     pub(crate) fn on_accept(
         self,
-        fd: Result<OwnedFd, String>,
+        fd: Result<Fd, String>,
         session: [u8; 16],
         settled: &Settled,
         framed: &mut Framed,
@@ -102,7 +102,7 @@ impl Offered {
         match opened {
             Ok(peer) => {
                 framed.send_control(&Control::Commit.encode(), None)?;
-                Ok(Ok(Segments { own: self.own, peer: Arc::new(peer) }))
+                Ok(Ok(Segments { own: self.own, peer }))
             }
             Err(why) => {
                 let reason = format!("the client could not take the server's segment: {why}");

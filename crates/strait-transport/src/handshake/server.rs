@@ -1,6 +1,6 @@
 //! The server's half of the handshake, one type per state.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Settled,
@@ -11,7 +11,10 @@ use crate::{
     error::{Error, Refusal},
     options::Options,
     segment::{self, Segments},
-    socket::framed::{Framed, Rider},
+    socket::{
+        fds::Fd,
+        framed::{Framed, Rider},
+    },
 };
 
 /// Nothing has come yet.
@@ -92,7 +95,7 @@ impl Ready {
     /// Maps the client's segment, makes the server's and queues `Accept`; or queues `Decline` and says why.
     pub(crate) fn on_offer(
         self,
-        fd: Result<OwnedFd, String>,
+        fd: Result<Fd, String>,
         session: [u8; 16],
         settled: &Settled,
         framed: &mut Framed,
@@ -105,12 +108,12 @@ impl Ready {
                 .map_err(|error| format!("the server could not take the client's segment: {error}"))?;
             let own = segment::create(settled, &self.service, segment::Side::Server, session)
                 .map_err(|error| format!("the server could not make its segment: {error}"))?;
-            Ok(Segments { own: Arc::new(own), peer: Arc::new(peer) })
+            Ok(Segments { own, peer })
         });
         match made {
             Ok(segments) => {
-                let frame = Control::Accept { total_bytes: segments.own.header().total_bytes, session };
-                framed.send_control(&frame.encode(), Some(Rider::Region(segments.own.clone())))?;
+                let frame = Control::Accept { total_bytes: segment::total_bytes(settled.own_ring_bytes), session };
+                framed.send_control(&frame.encode(), Some(Rider::Segment(segments.own.clone())))?;
                 Ok(Ok(Accepted { segments }))
             }
             Err(reason) => {

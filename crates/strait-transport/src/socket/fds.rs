@@ -26,6 +26,11 @@ const CONTROL_BYTES: usize = {
 #[repr(C, align(16))]
 struct Control([u8; CONTROL_BYTES]);
 
+/// A descriptor that came with bytes.
+pub(crate) type Fd = OwnedFd;
+/// A descriptor that goes with bytes.
+pub(crate) type FdRef<'a> = BorrowedFd<'a>;
+
 /// What one `recvmsg` brought besides bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Ancillary {
@@ -122,6 +127,17 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], ancillary: &mut 
     };
     take_ancillary(&header, ancillary);
     Ok(received)
+}
+
+/// Receives bytes alone, without blocking. 0 bytes is the end of the stream.
+pub(crate) fn receive_bytes(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    let (_, received) = rustix::net::recv(socket, bytes, rustix::net::RecvFlags::DONTWAIT)?;
+    Ok(received)
+}
+
+/// Whether the kernel had no memory for a byte: it may have some in a moment.
+pub(crate) fn lacks_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// Takes ownership of each descriptor at once, so that none can leak.

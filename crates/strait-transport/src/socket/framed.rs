@@ -1,11 +1,6 @@
 //! Frames over the stream: envelopes and payloads, control frames, and the descriptors that come with those.
 
-use std::{
-    collections::VecDeque,
-    io,
-    os::fd::{BorrowedFd, OwnedFd},
-    sync::Arc,
-};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use strait_frame::{ENVELOPE_BYTES, Envelope};
 
@@ -14,7 +9,8 @@ use crate::{
     error::{Error, SendError},
     message::{Message, TransportKind},
     options::Framing,
-    socket::fds::{self, Ancillary},
+    segment::{self, Own},
+    socket::fds::{self, Ancillary, Fd, FdRef},
     transport::{Fill, MessageLimits},
     waiting::Link,
 };
@@ -27,7 +23,7 @@ pub(crate) enum Frame {
     /// A message.
     Data(Message),
     /// A control frame, with the descriptors that came no later than it.
-    Control(Buffer, usize, Vec<OwnedFd>, bool),
+    Control(Buffer, usize, Vec<Fd>, bool),
 }
 
 struct Partial {
@@ -47,7 +43,7 @@ pub(crate) struct Framed {
     start: usize,
     end: usize,
     partial: Option<Partial>,
-    fds: Vec<OwnedFd>,
+    fds: Vec<Fd>,
     truncated: bool,
     ended: bool,
     // out
@@ -60,13 +56,13 @@ pub(crate) struct Framed {
 /// A descriptor that travels with a frame.
 pub(crate) enum Rider {
     /// The memory of our segment, which stays open here.
-    Region(Arc<strait_region::OwnRegion>),
+    Segment(Own),
 }
 
 impl Rider {
-    fn fd(&self) -> BorrowedFd<'_> {
+    fn fd(&self) -> FdRef<'_> {
         match self {
-            Self::Region(region) => region.fd(),
+            Self::Segment(own) => segment::fd(own),
         }
     }
 }

@@ -1,4 +1,8 @@
 //! The Unix stream socket: bytes, descriptors and frames.
 
+#[cfg(not(strait_loom))]
+pub(crate) mod fds;
+#[cfg(strait_loom)]
+#[path = "../modelled/fds.rs"]
 pub(crate) mod fds;
 pub(crate) mod framed;

@@ -7,6 +7,8 @@ mod wait;
 
 use std::sync::Arc;
 
+use strait_sync::mutant;
+
 use crate::{
     error::{Error, SendError},
     handshake::{Settled, client, frames::Control, server},
@@ -120,7 +122,7 @@ impl Unix {
             Upgrade::Switched(mut shared) => {
                 shared.adopt_stats(self.stats);
                 self.link().set_wants(Wants::INPUT);
-                self.link().unshare();
+                mutant!(switch_wakes_no_sleeper, self.link().unshare(), ());
                 Some(shared)
             }
             _ => None,
@@ -219,6 +221,7 @@ impl Unix {
         }
         match &mut self.upgrade {
             Upgrade::Draining(ring) | Upgrade::Switched(ring) => ring.try_recv(),
+            Upgrade::HalfWay(ring) if mutant!(switch_reads_the_ring_early, false, true) => ring.try_recv(),
             _ => Ok(None),
         }
     }
@@ -260,6 +263,8 @@ impl Unix {
             self.link().shutdown();
         }
         self.ended = Some(error.clone());
+        // Another thread may sleep until that comes which was just taken out of the socket.
+        self.link().kick();
         Err(error)
     }
 

@@ -12,7 +12,7 @@
 //!
 //! Any of the first two states of a side can also go to Off: the connection stays on the socket.
 
-use std::os::fd::OwnedFd;
+use strait_sync::mutant;
 
 use super::Unix;
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     handshake::{client, frames::Control, server},
     segment::Segments,
     shared::{Shared, shared},
+    socket::fds::Fd,
 };
 
 /// How far the upgrade has come.
@@ -87,7 +88,7 @@ impl Unix {
         Ok(())
     }
 
-    pub(super) fn on_control(&mut self, control: Control, mut fds: Vec<OwnedFd>, truncated: bool) -> Result<(), Error> {
+    pub(super) fn on_control(&mut self, control: Control, mut fds: Vec<Fd>, truncated: bool) -> Result<(), Error> {
         let found = fds.len();
         let mut fd = || match (truncated, fds.pop(), found) {
             (true, ..) => Err("the descriptor was lost on the way: too few are left in this process".to_owned()),
@@ -123,9 +124,9 @@ impl Unix {
                 let segments = accepted.on_commit(&mut self.framed)?;
                 let mut ring = self.rings(segments)?;
                 self.leave_socket(&mut ring)?;
-                ring.bell().mute();
+                mutant!(switch_rings_between_frames, ring.bell().mute(), ());
                 self.upgrade = Upgrade::Draining(ring);
-                self.link().kick();
+                mutant!(switch_wakes_no_sleeper, self.link().kick(), ());
             }
             (Upgrade::HalfWay(mut ring), Control::Switched) => {
                 self.leave_socket(&mut ring)?;
@@ -159,7 +160,7 @@ impl Unix {
             return;
         };
         ring.bell().unmute();
-        if self.closed {
+        if mutant!(switch_forgets_that_it_was_closed, self.closed, false) {
             ring.close();
         }
         if self.is_client {
@@ -168,6 +169,6 @@ impl Unix {
             tracing::info!(target: "strait", service = &*self.service, ring_bytes = self.settled.own_ring_bytes, "upgraded to shared memory");
             self.upgrade = Upgrade::Switched(ring);
         }
-        self.link().kick();
+        mutant!(switch_wakes_no_sleeper, self.link().kick(), ());
     }
 }
