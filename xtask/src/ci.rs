@@ -13,7 +13,19 @@ const STEPS: &[(&str, Run)] = &[
     ("tidy", tidy::run),
     ("clippy", || clippy(&["--workspace", "--all-targets"])),
     ("clippy without std", || {
-        clippy(&["-p", "strait-sync", "-p", "strait-spsc", "-p", "strait-frame", "--no-default-features"])
+        clippy(&[
+            "-p",
+            "strait-sync",
+            "-p",
+            "strait-spsc",
+            "-p",
+            "strait-mpmc",
+            "-p",
+            "strait-seqlock",
+            "-p",
+            "strait-frame",
+            "--no-default-features",
+        ])
     }),
     ("clippy without tokio", || clippy(&["-p", "strait-transport", "-p", "strait-rpc", "--no-default-features"])),
     ("documentation", || run::must(run::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))),

@@ -39,6 +39,38 @@ pub enum CreateError {
         /// The soft limit in bytes.
         max: u64,
     },
+    /// Huge pages were asked for, and the size is not a multiple of theirs.
+    #[error("{bytes} bytes are no multiple of a huge page ({page_bytes} bytes): round up, or take ordinary pages")]
+    HugeSize {
+        /// What was asked for, in bytes.
+        bytes: u64,
+        /// The size of a huge page in bytes.
+        page_bytes: u64,
+    },
+    /// The machine has not set aside enough huge pages.
+    #[error(
+        "{needed} huge pages of 2 MiB are needed and {free} are free: reserve them (`sysctl vm.nr_hugepages=<n>`), or take ordinary pages"
+    )]
+    NoHugePages {
+        /// Pages that the region needs.
+        needed: u64,
+        /// Pages that were free just after the refusal, as the kernel shows them.
+        free: u64,
+    },
+    /// A frozen region of no bytes, or of more than there is room for.
+    #[error("a frozen region of {bytes} bytes, expected 1 to {max}")]
+    FrozenLength {
+        /// What was asked for, in bytes.
+        bytes: u64,
+        /// The most there is room for, in bytes.
+        max: u64,
+    },
+    /// Somebody else can still write memory that was to be frozen.
+    #[error("the memory cannot be frozen: another process has mapped or pinned it, though it was sent to nobody")]
+    StillMapped,
+    /// The process was forked since the memory was made.
+    #[error(transparent)]
+    Forked(#[from] Forked),
     /// The kernel refused.
     #[error("{operation} failed: {source}")]
     Io {
@@ -54,7 +86,7 @@ pub enum CreateError {
 #[non_exhaustive]
 pub enum OpenError {
     /// Not a file at all.
-    #[error("the descriptor is {found}, expected a memfd: the peer sent the wrong one")]
+    #[error("this is {found}, expected memory: a memfd, or the file of a named region")]
     NotRegular {
         /// What it is, with its article.
         found: &'static str,
@@ -76,6 +108,9 @@ pub enum OpenError {
         /// The page size in bytes.
         page_bytes: u64,
     },
+    /// There are no bytes.
+    #[error("the memory has no bytes, expected at least one")]
+    Empty,
     /// More than this side is ready to map.
     #[error(
         "the memory has {bytes} bytes, at most {max} are accepted: raise the limit or ask the peer for a smaller ring"
@@ -184,6 +219,9 @@ pub enum OpenError {
         /// The session that was agreed on.
         expected: [u8; 16],
     },
+    /// The process was forked since the region that is to be mapped again was made or opened.
+    #[error(transparent)]
+    Forked(#[from] Forked),
     /// The kernel refused.
     #[error("{operation} failed: {source}")]
     Io {

@@ -1,9 +1,19 @@
 //! Mapped memory for strait: memfds that their maker seals before anyone sees them, and that the other side maps only
-//! after every check.
+//! after every check; and frozen, named and private memory beside them.
 //!
 //! An [`OwnRegion`] is read-write and belongs to one process; whoever receives its descriptor opens it as a
 //! [`PeerRegion`], which is read-only. Both are rows of words ([`Words`](strait_sync::Words)), as is [`Heap`] inside one
 //! process.
+//!
+//! | kind | who can write | in place as `&[u8]` | survives its maker | trust needed to open |
+//! |---|---|---|---|---|
+//! | [`OwnRegion`], opened as [`PeerRegion`] | its maker alone | no, words only | while anybody has it open | none |
+//! | [`FrozenRegion`] | nobody, ever again | **yes**, for anybody | while anybody has it open | none |
+//! | [`NamedRegion`], opened as such or as [`NamedView`] | every process of the same user | no, words only | the name: until it is swept; or kept by [`persist`](NamedRegion::persist) | [`HonestPeer`](strait_sync::HonestPeer) |
+//! | [`PrivateView`] of any of them | this process, for itself | no, words only | yes | as the region |
+//! | [`Heap`] | this process | no, words only | no | none |
+//!
+//! A [`WriterLock`] on any of them says who is its one writer.
 //!
 //! ```
 //! use std::sync::atomic::Ordering;
@@ -39,40 +49,57 @@
 //! - A descriptor of any kind and a header of any bytes lead to a region or to an [`OpenError`]: never to a panic, to a
 //!   fault, or to a wait for whoever serves the file.
 //! - All memory of a region is there when [`OwnRegion::create`] returns; running out is an error then, not a signal later.
-//! - No reference and no slice to mapped bytes is ever made.
+//! - No reference and no slice to bytes that anybody can write is ever made. A [`FrozenRegion`] is a slice, because nobody can.
+//! - The name of a [`NamedRegion`] is never taken from an owner that lives, and never kept by one that is dead.
 //!
 //! # Non-guarantees
 //!
 //! - The maker may change every byte at any time, the header's too. [`PeerRegion::header`] is a private copy of what was
 //!   checked; everything else is input that has to be loaded once and checked.
+//! - Memory with a name is not sealed: a peer that truncates it ends this process with `SIGBUS`. Opening it asks for
+//!   [`HonestPeer`](strait_sync::HonestPeer).
 //! - In a forked child the regions of the parent are not mapped: touching their words there is a fault or worse. Whoever
 //!   may run in a child calls `check_fork` first, which costs one relaxed load.
 //!
 //! # How it works
 //!
 //! The rules are in the modules: who checks what and in which order in [`PeerRegion::open`], how memory is made in
-//! [`OwnRegion::create`], how a child knows that it is one in [`ForkToken`]. The bytes of the header are in [`Header`].
+//! [`OwnRegion::create`], what keeps frozen memory as it is in [`FrozenRegion`], what becomes of names whose owner was
+//! killed in [`NamedRegion`], how a child knows that it is one in [`ForkToken`]. The bytes of the header are in [`Header`].
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("strait-region needs Linux: memfds, their seals and MADV_WIPEONFORK are found nowhere else");
 
+mod draft;
 mod error;
 mod fork;
+mod frozen;
 mod header;
 mod heap;
 mod inspect;
 mod layout;
 mod mapping;
 mod memfd;
+mod named;
+mod options;
 mod own;
 mod peer;
+mod private_view;
+mod process_fd;
 mod seals;
+mod writer_lock;
 
+pub use draft::FrozenDraft;
 pub use error::{CreateError, Forked, LayoutError, OpenError};
 pub use fork::ForkToken;
+pub use frozen::FrozenRegion;
 pub use header::{HEADER_BYTES, HEADER_ENCODED_BYTES, Header};
 pub use heap::Heap;
 pub use layout::LayoutCursor;
+pub use named::{NamedError, NamedRegion, NamedView, Place, Swept, sweep};
+pub use options::{HUGE_PAGE_BYTES, Options, Pages};
 pub use own::OwnRegion;
 pub use peer::{Expected, PeerRegion};
+pub use private_view::PrivateView;
+pub use writer_lock::{WriterLock, WriterLockError};

@@ -2,20 +2,20 @@
 
 #![allow(unsafe_code)]
 
-use std::{
-    mem::ManuallyDrop,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use strait_sync::{RawWords, Words, WordsMut};
 
 use crate::{
-    error::{CreateError, Forked},
+    error::{CreateError, Forked, OpenError},
     fork::ForkToken,
     header::Header,
     inspect,
     mapping::Mapping,
     memfd,
+    options::Options,
+    private_view::PrivateView,
+    process_fd::ProcessFd,
 };
 
 /// Memory that this process made: it alone writes, others may map it for reading.
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct OwnRegion {
     mapping: Mapping,
-    fd: ManuallyDrop<OwnedFd>,
+    fd: ProcessFd,
     header: Header,
 }
 
@@ -66,14 +66,44 @@ impl OwnRegion {
     /// [`CreateError::NameWithNul`]; [`CreateError::Io`] with what the kernel said for the rest: no descriptor left, no
     /// address space left, no memory left, a kernel before 5.1. Nothing stays behind.
     pub fn create(name: &str, header: &Header) -> Result<Self, CreateError> {
+        Self::create_with(name, header, &Options::new())
+    }
+
+    /// As [`create`](Self::create), with huge pages, pages that are all present, or pages that stay in memory.
+    ///
+    /// ```
+    /// use strait_region::{Header, Options, OwnRegion, Pages};
+    ///
+    /// # let header = Header {
+    /// #     kind: 1,
+    /// #     layout_hash: 0,
+    /// #     total_bytes: 1 << 16,
+    /// #     ring_capacity_bytes: 0,
+    /// #     max_message_bytes: 0,
+    /// #     record_align_bytes: 16,
+    /// #     session: [0; 16],
+    /// # };
+    /// let options = Options::new().pages(Pages::Transparent).prefault(true);
+    /// let region = OwnRegion::create_with("strait:example", &header, &options)?;
+    /// # Ok::<(), strait_region::CreateError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for `create`, and with [`Pages::Huge`](crate::Pages::Huge) [`CreateError::HugeSize`] and
+    /// [`CreateError::NoHugePages`].
+    pub fn create_with(name: &str, header: &Header, options: &Options) -> Result<Self, CreateError> {
         inspect::check_size(header.total_bytes).map_err(CreateError::Header)?;
         header.check_fields().map_err(CreateError::Header)?;
         let fork = ForkToken::current().map_err(CreateError::io("mapping the page that tells of forks"))?;
-        let fd = memfd::create(name, header.total_bytes)?;
+        let fd = memfd::create(name, header.total_bytes, options.pages)?;
         // Fits: only 64-bit targets are supported, and the kernel has just allocated that much.
         let mapping = Mapping::read_write(fd.as_fd(), header.total_bytes as usize, fork)
             .map_err(CreateError::io("mapping the memfd"))?;
-        let region = Self { mapping, fd: ManuallyDrop::new(fd), header: header.clone() };
+        let region = Self { mapping, fd: ProcessFd::new(fd, fork), header: header.clone() };
+        options
+            .apply(&region.mapping, || prefault_by_hand(&region))
+            .map_err(|(what, source)| CreateError::io(what)(source))?;
         region.copy_in(0, &header.encode());
         memfd::seal(region.fd())?;
         Ok(region)
@@ -89,6 +119,16 @@ impl OwnRegion {
         &self.header
     }
 
+    /// A mapping of the same memory whose writes stay private to it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Forked`] in a forked child, [`OpenError::Io`] where the kernel refuses to map.
+    pub fn private_view(&self) -> Result<PrivateView, OpenError> {
+        self.check_fork()?;
+        PrivateView::map(self.fd(), self.header.total_bytes)
+    }
+
     /// Whether this process may use the region. Costs one relaxed load.
     ///
     /// A forked child must not touch the words: they are not mapped there, and something else may be at their addresses.
@@ -102,13 +142,12 @@ impl OwnRegion {
     }
 }
 
-impl Drop for OwnRegion {
-    fn drop(&mut self) {
-        // In a forked child the number may belong to another file by now. The mapping follows the same rule itself.
-        if self.check_fork().is_ok() {
-            // SAFETY: `self` is going, nobody uses the descriptor after this.
-            unsafe { ManuallyDrop::drop(&mut self.fd) }
-        }
+/// Writes each page as it is: for kernels that cannot do it by themselves (before 5.14).
+fn prefault_by_hand(region: &OwnRegion) {
+    for offset in (0..region.len_bytes()).step_by(rustix::param::page_size()) {
+        let value = region.load(offset);
+        // Nobody else has the memory yet; were it otherwise, the exchange would leave the other's value.
+        let _ = region.compare_exchange(offset, value, value);
     }
 }
 
@@ -122,3 +161,31 @@ unsafe impl Words for OwnRegion {
 
 // SAFETY: `create` mapped the memory for reading and writing.
 unsafe impl WordsMut for OwnRegion {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn prefaulting_by_hand_maps_all_pages_and_changes_no_word() {
+        let header = Header {
+            kind: 1,
+            layout_hash: 0,
+            total_bytes: 1 << 16,
+            ring_capacity_bytes: 0,
+            max_message_bytes: 0,
+            record_align_bytes: 16,
+            session: [0; 16],
+        };
+        let region = OwnRegion::create("strait-region:test", &header).unwrap();
+        region.store(8192, 7, Ordering::Relaxed);
+        prefault_by_hand(&region);
+        assert_eq!((region.load(8192), region.load(12288)), (7, 0));
+        let start = format!("{:x}-", region.raw().as_ptr(0, 0).as_ptr() as usize);
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let resident = maps.split_once(&start).unwrap().1.lines().find(|line| line.starts_with("Rss:")).unwrap();
+        assert_eq!(resident.split_whitespace().nth(1), Some("64"), "all of its kilobytes: {resident}");
+    }
+}

@@ -12,6 +12,7 @@ use crate::{
     header::Header,
     inspect,
     mapping::Mapping,
+    options::{Options, Pages},
 };
 
 /// What the memory of a peer has to be.
@@ -67,14 +68,29 @@ impl PeerRegion {
     ///
     /// The [`OpenError`] of the first check that fails; [`OpenError::Io`] where the kernel refuses to answer or to map.
     pub fn open(fd: OwnedFd, expected: &Expected) -> Result<Self, OpenError> {
+        Self::open_with(fd, expected, &Options::new())
+    }
+
+    /// As [`open`](Self::open), with pages that are all mapped, or that stay in memory; with
+    /// [`Pages::Huge`] memory of huge pages (on hugetlbfs) is taken too.
+    ///
+    /// # Errors
+    ///
+    /// As for `open`.
+    pub fn open_with(fd: OwnedFd, expected: &Expected, options: &Options) -> Result<Self, OpenError> {
         let fork = ForkToken::current().map_err(OpenError::io("mapping the page that tells of forks"))?;
-        let size_bytes = inspect::check_file(fd.as_fd(), expected.max_total_bytes)?;
+        let rules = if options.pages == Pages::Huge { &inspect::SEALED_OR_HUGE } else { &inspect::SEALED };
+        let size_bytes = inspect::check_file(fd.as_fd(), expected.max_total_bytes, rules)?;
         let header = inspect::read_header(fd.as_fd())?;
         header.check(size_bytes, expected)?;
         // Fits: only 64-bit targets are supported.
         let mapping = Mapping::read_only(fd.as_fd(), size_bytes as usize, fork)
             .map_err(OpenError::io("mapping the memory of the peer"))?;
-        Ok(Self { mapping, header })
+        let region = Self { mapping, header };
+        options
+            .apply(&region.mapping, || prefault_by_hand(&region))
+            .map_err(|(what, source)| OpenError::io(what)(source))?;
+        Ok(region)
     }
 
     /// The header as it was checked, from private memory.
@@ -92,6 +108,13 @@ impl PeerRegion {
     #[inline]
     pub fn check_fork(&self) -> Result<(), Forked> {
         self.mapping.fork().check()
+    }
+}
+
+/// Reads each page once: for kernels that cannot do it by themselves (before 5.14).
+fn prefault_by_hand(region: &PeerRegion) {
+    for offset in (0..region.len_bytes()).step_by(rustix::param::page_size()) {
+        region.load(offset);
     }
 }
 

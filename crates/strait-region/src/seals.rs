@@ -9,6 +9,10 @@ use rustix::fs::SealFlags;
 pub(crate) const REQUIRED: SealFlags =
     SealFlags::GROW.union(SealFlags::SHRINK).union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
 
+/// The seals of frozen memory: as above, and nobody at all can write, the maker neither.
+pub(crate) const FROZEN: SealFlags =
+    SealFlags::GROW.union(SealFlags::SHRINK).union(SealFlags::WRITE).union(SealFlags::SEAL);
+
 /// Names `seals` as fcntl(2) does, without `F_SEAL_`: `GROW|SHRINK`, or `none`.
 pub(crate) fn names(seals: SealFlags) -> String {
     const NAMES: [(SealFlags, &str); 6] = [

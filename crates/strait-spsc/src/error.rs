@@ -2,6 +2,8 @@
 
 use core::{error::Error, fmt};
 
+use crate::slots::CapacityError;
+
 /// A ring cannot be laid out like this. The caller's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,6 +45,8 @@ pub enum GeometryError {
     },
     /// The data's address is not a multiple of 64, so payloads would not be aligned.
     Address,
+    /// The number of slots is not a power of two. (Rings of slots.)
+    Slots(CapacityError),
     /// A start position that is not a multiple of the alignment.
     Position {
         /// The position, in bytes.
@@ -65,12 +69,19 @@ impl fmt::Display for GeometryError {
                 write!(f, "the ring needs {need_bytes} bytes, the memory has {len_bytes}")
             }
             Self::Address => f.write_str("the ring's data is not aligned to 64 bytes in memory"),
+            Self::Slots(error) => error.fmt(f),
             Self::Position { position } => write!(f, "position {position} is not aligned"),
         }
     }
 }
 
 impl Error for GeometryError {}
+
+impl From<CapacityError> for GeometryError {
+    fn from(error: CapacityError) -> Self {
+        Self::Slots(error)
+    }
+}
 
 /// The rule that a peer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +107,10 @@ pub enum Violation {
     PaddingAlone,
     /// Padding after padding.
     PaddingTwice,
+    /// The producer's tail lies behind one that it showed before. (Rings of slots.)
+    TailWentBack,
+    /// The producer's tail lies more than a ring ahead of what was released. (Rings of slots.)
+    TailTooFarAhead,
 }
 
 impl fmt::Display for Violation {
@@ -111,6 +126,8 @@ impl fmt::Display for Violation {
             Self::PaddingAtStart => "padding at the start of the buffer",
             Self::PaddingAlone => "padding without a record after it",
             Self::PaddingTwice => "padding after padding",
+            Self::TailWentBack => "tail went back",
+            Self::TailTooFarAhead => "tail is more than a ring ahead of the head",
         })
     }
 }
@@ -120,7 +137,7 @@ impl fmt::Display for Violation {
 pub struct Corrupt {
     /// The rule that was broken.
     pub what: Violation,
-    /// Where, as a position: bytes since the ring began.
+    /// Where, as a position: bytes since the ring began; in a ring of slots, slots.
     pub position: u64,
     /// What was found there.
     pub found: u64,

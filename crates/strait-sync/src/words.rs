@@ -51,6 +51,14 @@ fn out_of_bounds(offset: usize, len_bytes: usize, memory_bytes: usize) -> ! {
     panic!("{len_bytes} bytes at offset {offset} are not aligned words inside a memory of {memory_bytes} bytes")
 }
 
+/// Up to 8 bytes as a word, filled up with zeroes.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
 impl RawWords {
     /// Describes `len_bytes` of memory at `base`.
     ///
@@ -134,28 +142,63 @@ impl RawWords {
 
     #[inline]
     #[track_caller]
+    fn copy_out_racing(&self, offset: usize, destination: &mut [u8]) {
+        self.check(offset, destination.len().next_multiple_of(8));
+        let (whole, last) = destination.split_at_mut(destination.len() & !7);
+        #[cfg(not(strait_loom))]
+        {
+            // SAFETY: `check` has shown that the source lies inside the memory.
+            let source = unsafe { self.base.byte_add(offset) };
+            // SAFETY: the source is readable by the contract of `new`; the destination is an exclusive slice.
+            unsafe { crate::copy::load_words(source.as_ptr(), whole.as_mut_ptr().cast(), whole.len() / 8) };
+        }
+        #[cfg(strait_loom)]
+        for (index, bytes) in whole.chunks_mut(8).enumerate() {
+            // ORDERING: Relaxed: racy by design; the caller orders it with fences.
+            bytes.copy_from_slice(&self.word(offset + 8 * index).load(Ordering::Relaxed).to_le_bytes());
+        }
+        if !last.is_empty() {
+            // ORDERING: Relaxed, as above.
+            let word = self.word(offset + whole.len()).load(Ordering::Relaxed);
+            last.copy_from_slice(&word.to_le_bytes()[..last.len()]);
+        }
+    }
+
+    #[inline]
+    #[track_caller]
     fn copy_in(&self, offset: usize, source: &[u8]) {
         self.check(offset, source.len().next_multiple_of(8));
-        for (index, chunk) in source.chunks(8).enumerate() {
-            let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            let value = u64::from_le_bytes(bytes);
-            // ORDERING: Relaxed: payload, published by the commit that follows it.
+        #[cfg(not(strait_loom))]
+        {
+            let (whole, last) = source.split_at(source.len() & !7);
+            // SAFETY: `check` has shown that the destination lies inside the memory.
+            let destination = unsafe { self.base.byte_add(offset) };
+            // SAFETY: the destination is writable by the contract of `WordsMut`, the only way here; the source is a
+            // slice.
+            unsafe { crate::copy::store_words(whole.as_ptr().cast(), destination.as_ptr(), whole.len() / 8) };
+            if !last.is_empty() {
+                // ORDERING: Relaxed: payload, published by the commit that follows it.
+                self.word(offset + whole.len()).store(word_of(last), Ordering::Relaxed);
+            }
+        }
+        #[cfg(strait_loom)]
+        for (index, bytes) in source.chunks(8).enumerate() {
+            let value = word_of(bytes);
+            // ORDERING: Relaxed, as above.
             self.word(offset + 8 * index).store(value, Ordering::Relaxed);
-            #[cfg(strait_loom)]
             // SAFETY: loom reports a concurrent access instead of letting it happen.
             self.cells.words[offset / 8 + index].payload.with_mut(|payload| unsafe { *payload = value });
         }
     }
 
-    /// Sleeps until the low half of the word at `offset` is woken or found different from `expected`.
+    /// Sleeps until the low half of the word at `offset` is woken or found different from `expected`, for at most
+    /// `timeout` (`None` waits without end). The memory may be mapped read-only.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is not a multiple of 8 inside the memory.
     #[cfg(feature = "std")]
-    pub(crate) fn futex_wait(
-        &self,
-        offset: usize,
-        expected: u32,
-        timeout: Option<core::time::Duration>,
-    ) -> crate::FutexWait {
+    pub fn futex_wait(&self, offset: usize, expected: u32, timeout: Option<core::time::Duration>) -> crate::FutexWait {
         #[cfg(not(strait_loom))]
         {
             self.check(offset, 8);
@@ -178,9 +221,13 @@ impl RawWords {
         }
     }
 
-    /// Wakes all that sleep on the low half of the word at `offset`.
+    /// Wakes all that sleep on the low half of the word at `offset`. One system call, whether somebody sleeps or not.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is not a multiple of 8 inside the memory.
     #[cfg(feature = "std")]
-    pub(crate) fn futex_wake(&self, offset: usize) {
+    pub fn futex_wake(&self, offset: usize) {
         #[cfg(not(strait_loom))]
         {
             self.check(offset, 8);
@@ -241,6 +288,29 @@ pub unsafe trait Words: Send + Sync {
     fn copy_out(&self, offset: usize, destination: &mut [u64]) {
         self.raw().copy_out(offset, destination);
     }
+
+    /// Copies bytes from byte `offset` on into `destination`, by relaxed loads of whole words: for readers that race
+    /// with the writer by design, and throw away what it spoilt.
+    ///
+    /// Does what [`copy_out`](Self::copy_out) does; but loom takes that for a read that something must have ordered
+    /// after the write, and this for what it is.
+    ///
+    /// # Panics
+    ///
+    /// If the span, rounded up to 8, is not inside the memory or `offset` is not a multiple of 8.
+    ///
+    /// ```
+    /// use strait_sync::{Heap, Words, WordsMut};
+    /// let (memory, mut bytes) = (Heap::zeroed(128), [0; 5]);
+    /// memory.copy_in(8, b"hello");
+    /// memory.copy_out_racing(8, &mut bytes);
+    /// assert_eq!(&bytes, b"hello");
+    /// ```
+    #[inline]
+    #[track_caller]
+    fn copy_out_racing(&self, offset: usize, destination: &mut [u8]) {
+        self.raw().copy_out_racing(offset, destination);
+    }
 }
 
 /// Memory whose words can be read and written.
@@ -261,7 +331,8 @@ pub unsafe trait WordsMut: Words {
         self.raw().word(offset).store(value, ordering);
     }
 
-    /// Replaces `current` by `new` in the word at byte `offset` (AcqRel, Relaxed on failure); `Err` holds what was there.
+    /// Replaces `current` by `new` in the word at byte `offset` (AcqRel, Relaxed on failure); `Err` holds what was
+    /// there.
     ///
     /// # Errors
     ///

@@ -45,6 +45,24 @@ proptest! {
         let out: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).take(bytes.len()).collect();
         prop_assert_eq!(out, bytes);
     }
+
+    #[test]
+    fn what_is_copied_in_comes_out_racing_and_nothing_beside_it_changes(
+        start in 0usize..64,
+        shift in 0usize..8,
+        bytes in proptest::collection::vec(any::<u8>(), 8..2000),
+    ) {
+        let heap = Heap::zeroed(4096);
+        let (before, after) = (start * 8, (start * 8 + bytes.len() - shift).next_multiple_of(8));
+        heap.copy_in(0, &[0xAA; 4096]);
+        // Neither end is aligned in private memory.
+        heap.copy_in(before, &bytes[shift..]);
+        let mut out = vec![0; bytes.len()];
+        heap.copy_out_racing(before, &mut out[shift..]);
+        prop_assert_eq!(&out[shift..], &bytes[shift..]);
+        prop_assert_eq!(&out[..shift], &vec![0; shift][..]);
+        prop_assert!((0..before).step_by(8).chain((after..4096).step_by(8)).all(|at| heap.load(at) == 0xAAAA_AAAA_AAAA_AAAA));
+    }
 }
 
 #[test]

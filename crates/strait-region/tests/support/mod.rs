@@ -1,5 +1,8 @@
 //! What the tests share: headers, hand-made memfds, children.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::multiple_unsafe_ops_per_block)]
+
+pub mod child;
+pub mod scratch;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -70,6 +73,27 @@ pub fn reopen(fd: impl AsFd, flags: rustix::fs::OFlags) -> rustix::io::Result<Ow
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     rustix::fs::open(path, flags | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+}
+
+/// Not root, and not whoever runs the tests.
+pub const OTHER: u32 = 65_533;
+
+pub fn can_drop_uid() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    eprintln!("skipped: only root can become another user");
+    false
+}
+
+/// Gives up all rights for good. For a forked child.
+pub fn become_other() {
+    // SAFETY: system calls that change this process alone.
+    unsafe {
+        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
+        assert_eq!(libc::setgid(OTHER), 0);
+        assert_eq!(libc::setuid(OTHER), 0);
+    }
 }
 
 /// Runs `test` in a forked child and panics here where it panics, dies, or takes more than 20 seconds there.

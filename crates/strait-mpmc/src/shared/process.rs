@@ -1,0 +1,66 @@
+//! The kernel's word on whether a process is dead.
+//!
+//! The processes must see each other's pids: one pid namespace, with its `/proc`.
+
+use std::{fs, string::String};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use super::{Identity, Liveness, ParticipantInfo};
+
+impl Identity {
+    /// This process. Its start time is 0, for unknown, where there is no `/proc`.
+    pub fn current() -> Self {
+        Self { pid: std::process::id(), start_time: start_time("self").unwrap_or(0) }
+    }
+}
+
+/// For [`recover`](super::SharedQueue::recover): [`is_dead`] of a participant.
+pub fn liveness(participant: ParticipantInfo) -> Liveness {
+    if is_dead(participant.pid, participant.start_time) { Liveness::Dead } else { Liveness::Alive }
+}
+
+/// Whether the process `pid` that started at `start_time` (0: unknown) has ended.
+///
+/// It has if there is no such process, if its pidfd says that it ended (a zombie counts as ended), or if the one with
+/// this pid started at another time. Anything that keeps this from being known, such as a `/proc` that hides others, counts as
+/// alive.
+///
+/// ```
+/// use strait_mpmc::shared::{Identity, process::is_dead};
+///
+/// let us = Identity::current();
+/// assert!(!is_dead(us.pid, us.start_time));
+/// assert!(is_dead(us.pid, us.start_time + 1), "another process had this pid");
+/// ```
+pub fn is_dead(pid: u32, start_time: u64) -> bool {
+    let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    match pidfd_open(process, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => true,
+        // The pidfd holds on to the process that has the pid now, so that the answers below are about one process.
+        Ok(pidfd) => has_ended(&pidfd) || is_another(pid, start_time),
+        Err(_) => is_another(pid, start_time),
+    }
+}
+
+fn has_ended(pidfd: &impl std::os::fd::AsFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents().contains(PollFlags::IN)
+}
+
+fn is_another(pid: u32, since: u64) -> bool {
+    since != 0 && start_time(pid).is_some_and(|start_time| start_time != since)
+}
+
+/// Field 22 of `/proc/PID/stat`, in clock ticks since boot.
+fn start_time(pid: impl std::fmt::Display) -> Option<u64> {
+    let stat: String = fs::read_to_string(std::format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name in brackets, may hold anything; the third comes after the last bracket.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
