@@ -66,7 +66,7 @@ fn median_p50(rows: &[Row], engine: &Engine) -> Option<f64> {
     (!p50s.is_empty()).then(|| median(p50s))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

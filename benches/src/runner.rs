@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The scenarios there are.
-pub(crate) const SCENARIOS: [&str; 2] = ["floor", "rpc"];
+pub(crate) const SCENARIOS: [&str; 3] = ["floor", "rpc", "primitives"];
 
 /// What to measure.
 pub(crate) struct Plan {
@@ -32,28 +32,38 @@ pub(crate) struct Row {
     pub(crate) failed: Option<String>,
 }
 
+/// One measured value, as `--json` prints it.
 #[derive(Serialize)]
-struct JsonRow<'a> {
-    scenario: &'a str,
-    engine: &'a str,
-    payload_bytes: usize,
-    metric: &'a str,
-    value: f64,
-    unit: &'a str,
-    run: u32,
+pub(crate) struct JsonRow<'a> {
+    pub(crate) scenario: &'a str,
+    pub(crate) engine: &'a str,
+    pub(crate) payload_bytes: usize,
+    pub(crate) metric: &'a str,
+    pub(crate) value: f64,
+    pub(crate) unit: &'a str,
+    pub(crate) run: u32,
+}
+
+impl JsonRow<'_> {
+    pub(crate) fn print(&self) {
+        let _ = writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(self).unwrap_or_default());
+    }
 }
 
 impl Plan {
-    fn wants(&self, scenario: &str) -> bool {
+    pub(crate) fn wants(&self, scenario: &str) -> bool {
         self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == scenario)
+    }
+
+    /// Whether an engine with this payload is among those that were asked for.
+    pub(crate) fn chooses(&self, engine: &str, payload_bytes: usize) -> bool {
+        self.engine.as_ref().is_none_or(|part| engine.contains(part.as_str()))
+            && self.payload.is_none_or(|bytes| payload_bytes == bytes)
     }
 
     /// The engines of the plan; the floors are always beside what is measured.
     fn engines(&self) -> Vec<Engine> {
-        let chosen = |engine: &Engine| {
-            self.engine.as_ref().is_none_or(|part| engine.name.contains(part.as_str()))
-                && self.payload.is_none_or(|bytes| engine.payload_bytes == bytes)
-        };
+        let chosen = |engine: &Engine| self.chooses(&engine.name, engine.payload_bytes);
         let mut engines = floors::engines();
         if self.wants("rpc") {
             engines.extend(rpc::engines().into_iter().filter(chosen));
@@ -136,10 +146,8 @@ fn print_json(engine: &Engine, measured: &Measured, run: u32) {
         ("rtt_max", measured.rtt_max, "ns"),
         ("requests_per_s", measured.requests_per_s, "1/s"),
     ];
-    let mut out = std::io::stdout().lock();
     for (metric, value, unit) in values {
         let (scenario, name) = (engine.scenario.as_str(), engine.name.as_str());
-        let row = JsonRow { scenario, engine: name, payload_bytes: engine.payload_bytes, metric, value, unit, run };
-        let _ = writeln!(out, "{}", serde_json::to_string(&row).unwrap_or_default());
+        JsonRow { scenario, engine: name, payload_bytes: engine.payload_bytes, metric, value, unit, run }.print();
     }
 }

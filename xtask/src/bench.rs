@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: the benchmarks of the workspace's `benches` package.
 
+use std::process::Command;
+
 use crate::{failure::Failure, run};
 
 /// Every scenario that this repository will have. Which of them exist now, the benches package says.
@@ -8,17 +10,18 @@ const SCENARIOS: [&str; 9] =
 
 /// Run the benchmarks.
 ///
-/// Scenarios run between separate processes, and each answer is checked before anything is timed. The floors, scenario
-/// `floor`, are what the machine itself allows; the other numbers are to be read beside them.
+/// Scenarios run between separate processes, those of `primitives` between threads, all pinned, and each answer is checked.
+/// The floors, scenario `floor`, are what the machine itself allows; the other numbers are to be read beside them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask bench                       every scenario there is\n  \
                         cargo xtask bench floor rpc --compare   two scenarios, with other libraries beside\n  \
-                        cargo xtask bench rpc --quick --json    short, one JSON object per line")]
+                        cargo xtask bench rpc --quick --json    short, one JSON object per line\n  \
+                        cargo xtask bench primitives --compare  rings, queues and snapshots beside other crates'")]
 pub(crate) struct Args {
     /// The scenarios to run; all, where none is given
     #[arg(value_name = "SCENARIO", value_parser = SCENARIOS)]
     scenarios: Vec<String>,
-    /// Also measure other libraries
+    /// Also measure other libraries; builds them, apart from everything else
     #[arg(long)]
     compare: bool,
     /// Measure briefly: enough to see that it works, too short for numbers to rely on
@@ -27,16 +30,28 @@ pub(crate) struct Args {
     /// Print one JSON object per measurement
     #[arg(long)]
     json: bool,
+    /// How often each engine is measured, in turn with the others
+    #[arg(long, value_name = "N")]
+    runs: Option<u32>,
+    /// The two cores that the first two sides are pinned to
+    #[arg(long, value_name = "A,B", value_parser = two_cores)]
+    cores: Option<String>,
 }
 
 /// Runs the scenarios that were asked for.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    check(&args.scenarios, &available()?)?;
+    let benches = if args.compare { with_peers } else { benches };
+    check(&args.scenarios, &available(benches())?)?;
     let mut command = benches();
     command.args(&args.scenarios);
-    for (given, flag) in [(args.compare, "--compare"), (args.quick, "--quick"), (args.json, "--json")] {
+    for (given, flag) in [(args.quick, "--quick"), (args.json, "--json")] {
         if given {
             command.arg(flag);
+        }
+    }
+    for (value, option) in [(args.runs.map(|runs| runs.to_string()), "--runs"), (args.cores.clone(), "--cores")] {
+        if let Some(value) = value {
+            command.args([option, &value]);
         }
     }
     run::must(&mut command)
@@ -44,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Runs those of `scenarios` that exist, briefly; returns which ones they were.
 pub(crate) fn quick(scenarios: &[&str]) -> Result<Vec<String>, Failure> {
-    let available = available()?;
+    let available = available(benches())?;
     let scenarios: Vec<String> =
         scenarios.iter().filter(|name| available.iter().any(|there| there == *name)).map(ToString::to_string).collect();
     if !scenarios.is_empty() {
@@ -53,13 +68,29 @@ pub(crate) fn quick(scenarios: &[&str]) -> Result<Vec<String>, Failure> {
     Ok(scenarios)
 }
 
-fn benches() -> std::process::Command {
+/// Lets only what the benches understand through, so that anything else is wrong usage here.
+fn two_cores(text: &str) -> Result<String, String> {
+    let number = |core: &str| core.trim().parse::<usize>().is_ok();
+    match text.split_once(',') {
+        Some((first, second)) if number(first) && number(second) => Ok(text.to_owned()),
+        _ => Err("expected two core numbers, like 1,0".to_owned()),
+    }
+}
+
+fn benches() -> Command {
     run::cargo(&["run", "--release", "-p", "strait-benches", "--"])
 }
 
-/// The scenarios that exist: one name per line of `strait-benches --list`.
-fn available() -> Result<Vec<String>, Failure> {
-    Ok(run::output(benches().arg("--list"))?.split_whitespace().map(str::to_owned).collect())
+/// The same with other libraries, which are no part of the workspace.
+fn with_peers() -> Command {
+    let mut command = run::cargo(&["run", "--release", "--manifest-path", "benches/peers/Cargo.toml", "--"]);
+    command.env("CARGO_TARGET_DIR", run::target_dir().join("peers"));
+    command
+}
+
+/// The scenarios that exist: one name per line of `--list`.
+fn available(mut benches: Command) -> Result<Vec<String>, Failure> {
+    Ok(run::output(benches.arg("--list"))?.split_whitespace().map(str::to_owned).collect())
 }
 
 fn check(asked: &[String], available: &[String]) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 mod links;
 mod rules;
 mod source;
+mod trees;
 
 use std::{
     fmt, fs,
@@ -31,8 +32,9 @@ impl fmt::Display for Finding {
 /// Checks every file of the workspace, and prints what it finds.
 pub(crate) fn run() -> Result<(), Failure> {
     let root = run::root();
-    let (findings, files) =
+    let (mut findings, files) =
         check(&root).map_err(|error| Failure::because(format!("cannot read {}", root.display()), error))?;
+    findings.extend(trees::check()?);
     for finding in &findings {
         println!("{finding}");
     }

@@ -1,0 +1,101 @@
+//! Benchmarks: floors of this machine and strait's engines, side by side in one run.
+//!
+//! Whatever talks between processes runs in two processes of its own, pinned to two cores; [`primitives`] are measured
+//! between pinned threads. Runs are interleaved (A B C A B C …), answers are checked, payloads are written and read in full.
+//!
+//! The package `strait-bench-peers` beside this one runs the same with other libraries added: it is not in the workspace,
+//! so that none of them enters anybody's dependency tree.
+
+mod engine;
+mod floors;
+mod pin;
+pub mod primitives;
+mod report;
+mod rpc;
+mod runner;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs scenarios and prints a table, or with --json one object per line.
+///
+/// Examples:
+///   cargo xtask bench rpc floor
+///   cargo xtask bench rpc --quick --json
+///   cargo xtask bench primitives --compare
+#[derive(Debug, Parser)]
+#[command(name = "strait-benches", verbatim_doc_comment)]
+struct Arguments {
+    /// What to measure: `floor`, `rpc`, `primitives`; without any, all of them.
+    scenarios: Vec<String>,
+    /// Fewer and shorter runs: a check that everything works, not a measurement.
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object per measured value, nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Print the scenarios there are, one per line.
+    #[arg(long)]
+    list: bool,
+    /// Only engines whose name contains this.
+    #[arg(long, value_name = "PART")]
+    engine: Option<String>,
+    /// Only payloads of this many bytes.
+    #[arg(long, value_name = "BYTES")]
+    payload: Option<usize>,
+    /// Runs of each engine (default 5, quick 1).
+    #[arg(long)]
+    runs: Option<u32>,
+    /// The two cores, as CLIENT,SERVER; of primitives, those of the first two threads.
+    #[arg(long, default_value = "1,0", value_parser = pin::parse_cores)]
+    cores: (usize, usize),
+    /// Runs one side of one engine; used by this program itself.
+    #[arg(long, hide = true, value_name = "JSON")]
+    role: Option<String>,
+}
+
+/// Does what the command line says; `peers` run beside the primitives.
+pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(role) = &arguments.role {
+        return engine::run_role(role);
+    }
+    if arguments.list {
+        runner::SCENARIOS.iter().for_each(|scenario| println!("{scenario}"));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = arguments.scenarios.iter().find(|name| !runner::SCENARIOS.contains(&name.as_str())) {
+        eprintln!("error: no scenario {unknown:?}; there are: {}", runner::SCENARIOS.join(", "));
+        return ExitCode::from(2);
+    }
+    // Before anything is started: a side that cannot pin itself ends, and the other one waits for it.
+    let cores = match pin::Cores::starting_with(arguments.cores) {
+        Ok(cores) => cores,
+        Err(error) => {
+            eprintln!("error: --cores: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let plan = runner::Plan {
+        scenarios: arguments.scenarios,
+        runs: arguments.runs.unwrap_or(if arguments.quick { 1 } else { 5 }),
+        millis: if arguments.quick { 50 } else { 400 },
+        engine: arguments.engine,
+        payload: arguments.payload,
+        cores: arguments.cores,
+    };
+    let rows = runner::run(&plan, arguments.json);
+    if rows.is_empty() {
+        eprintln!("error: nothing was measured");
+        return ExitCode::FAILURE;
+    }
+    if !arguments.json {
+        report::print(&rows, &plan);
+    }
+    let mut held = rows.iter().all(|row| row.failed.is_none());
+    if plan.wants("primitives") {
+        held &= primitives::run(peers, &plan, cores, arguments.quick, arguments.json);
+    }
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
