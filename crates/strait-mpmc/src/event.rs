@@ -58,7 +58,8 @@ fn wake(memory: &impl WordsMut, offset: usize, mut word: u64) {
     memory.raw().futex_wake(offset);
 }
 
-/// Sets the armed bit. The caller must look once more after this, and may then sleep while the word is what this returns.
+/// Sets the armed bit. The caller must look once more after this, and may then sleep while the word is what this returns: but
+/// only where the bit is set in that, because nobody wakes a sleeper that could not show itself.
 fn arm(memory: &impl WordsMut, offset: usize) -> u64 {
     let mut word = memory.load(offset);
     for _ in 0..ATTEMPTS {
@@ -106,6 +107,48 @@ pub(crate) fn until<R>(
             (Some(left), Some(slice)) => Some(left.min(slice)),
             (left, slice) => left.or(slice),
         };
-        memory.raw().futex_wait(offset, seen as u32, timeout);
+        if seen & ARMED != 0 {
+            memory.raw().futex_wait(offset, seen as u32, timeout);
+        } else {
+            backoff.snooze();
+        }
+    }
+}
+
+#[cfg(all(test, not(strait_loom)))]
+mod tests {
+    use strait_sync::{Heap, RawWords, Words};
+
+    use super::*;
+
+    /// A word that others change whenever somebody wants to.
+    struct Restless(Heap);
+
+    // SAFETY: the heap's.
+    #[allow(unsafe_code)]
+    unsafe impl Words for Restless {
+        fn raw(&self) -> &RawWords {
+            self.0.raw()
+        }
+    }
+
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    unsafe impl WordsMut for Restless {
+        fn compare_exchange(&self, offset: usize, current: u64, _new: u64) -> Result<u64, u64> {
+            // ORDERING: Relaxed: one thread.
+            self.store(offset, current + 2, Ordering::Relaxed);
+            Err(current + 2)
+        }
+    }
+
+    #[test]
+    fn a_sleeper_that_cannot_show_itself_does_not_sleep() {
+        let (start, soon) = (Instant::now(), Duration::from_millis(50));
+        let done = until(&Restless(Heap::zeroed(128)), 0, Some(start + Duration::from_secs(20)), None, || {
+            (start.elapsed() > soon).then_some(())
+        });
+        assert_eq!(done, Some(()));
+        assert!(start.elapsed() < Duration::from_secs(10), "it slept, and nobody could have woken it");
     }
 }

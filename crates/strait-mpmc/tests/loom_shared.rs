@@ -304,3 +304,28 @@ fn a_line_that_is_given_back_is_not_recovered_again() {
         assert_eq!((queue.stats().skipped, queue.stats().freed_participants), (1, 1));
     });
 }
+
+/// Two recover at once; what one reads of the dead one's journal may be its own first word and its successor's second.
+#[test]
+fn a_journal_that_changes_hands_while_it_is_read_is_no_garbage() {
+    model(2, || {
+        let queue = queue();
+        let mut victim = attach(&queue, VICTIM);
+        let _others = (attach(&queue, OWNER), attach(&queue, OWNER));
+        victim.die_at(Step::Claimed);
+        assert_eq!(push(&mut victim, 11), Err(PushError::Died));
+        let other = {
+            let queue = queue.clone();
+            thread::spawn(move || recover(&queue, true).0)
+        };
+        let skipped = recover(&queue, true).0;
+        // The line is free, unless the other is just about to free it. A lap further on the journals are too far apart for one span.
+        if let Ok(mut successor) = queue.attach(Identity { pid: SURVIVOR, start_time: 0 }) {
+            for value in [22, 33] {
+                push(&mut successor, value).unwrap();
+                assert_eq!(pop(&mut successor), Ok(value));
+            }
+        }
+        assert_eq!(other.join().unwrap() + skipped, 1, "one cell was recovered by two, or by none");
+    });
+}

@@ -20,6 +20,7 @@ const VERSION: usize = 8;
 const CAPACITY: usize = 16;
 const TAIL: usize = 128;
 const HEAD: usize = 256;
+const SPACE: usize = 512;
 const LINES: usize = 768;
 const PUSH_BEGIN: usize = 8;
 const CELLS: usize = LINES + 2 * 128;
@@ -190,6 +191,17 @@ fn garbage_in_a_cell_is_corrupt() {
     spoil(&queue, HEAD, 3);
     let Err(PopError::Corrupt(corrupt)) = participant.try_pop(&mut [0; 16]) else { panic!("a head is never marked") };
     assert_eq!(corrupt.what, Violation::Head);
+}
+
+#[test]
+fn a_spoilt_message_makes_room_and_wakes_who_waits_for_it() {
+    let queue = queue();
+    let mut participant = attach(&queue, 1);
+    participant.try_push(b"x").unwrap();
+    spoil(&queue, CELLS + 8, 17);
+    spoil(&queue, SPACE, 1); // somebody sleeps
+    assert!(matches!(participant.try_pop(&mut [0; 16]), Err(PopError::Corrupt(_))));
+    assert_eq!(queue.memory().load(SPACE), 2, "nobody was woken");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The calls in flight on one connection.
 
+use std::collections::VecDeque;
+
+use strait_sync::mutant;
 use strait_transport::Message;
 
 use crate::error::Error;
@@ -10,9 +13,22 @@ const SLOT_BITS: u32 = 12;
 enum State {
     Free,
     Waiting,
+    /// Answers that come as they are taken.
+    Streaming(Box<Stream>),
     Done(Result<Message, Error>),
     /// Nobody waits any more; the slot is free once the server has answered.
     Abandoned,
+}
+
+/// Items that have come and are not taken yet.
+#[derive(Default)]
+struct Stream {
+    items: VecDeque<Message>,
+    end: Option<Result<Message, Error>>,
+    /// Items that the server may still send.
+    credit: u32,
+    /// Items that were taken since the server was last given credit.
+    taken: u32,
 }
 
 struct Slot {
@@ -34,11 +50,24 @@ pub(crate) enum Delivered {
     To(usize),
     /// Its caller had given up; the slot is free again.
     Late,
-    /// To no call that is in flight: the server is wrong.
+    /// An item whose caller had given up; the end is still to come.
+    LateItem,
+    /// To no call that is in flight, or beyond its credit: the server is wrong.
     Unknown,
 }
 
+/// The next answer of a call that has several.
+pub(crate) enum Next {
+    /// An item; and so much credit is due to the server.
+    Item(Message, u32),
+    /// The end: nothing, or an error.
+    End(Result<(), Error>),
+}
+
 impl Calls {
+    /// Items that a server may send ahead of their being taken.
+    pub(crate) const CREDIT: u32 = 32;
+
     pub(crate) fn new(window: usize) -> Self {
         let slots = (0..window).map(|_| Slot { generation: 0, state: State::Free }).collect();
         Self { slots, free: (0..window as u16).rev().collect(), late_replies: 0 }
@@ -58,6 +87,12 @@ impl Calls {
         Some(slot.generation << SLOT_BITS | u32::from(index))
     }
 
+    /// Makes a call that was just begun one of several answers.
+    pub(crate) fn begin_stream(&mut self, call: u32) {
+        let stream = Stream { credit: Self::CREDIT, ..Stream::default() };
+        self.slots[Self::slot(call)].state = State::Streaming(Box::new(stream));
+    }
+
     fn find(&mut self, call: u32) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(Self::slot(call))?;
         (slot.generation == call >> SLOT_BITS).then_some(slot)
@@ -68,12 +103,16 @@ impl Calls {
         self.free.push(Self::slot(call) as u16);
     }
 
-    /// Gives an answer to its call.
+    /// Gives the last answer to its call.
     pub(crate) fn deliver(&mut self, call: u32, answer: Result<Message, Error>) -> Delivered {
         let Some(slot) = self.find(call) else { return Delivered::Unknown };
-        match slot.state {
+        match &mut slot.state {
             State::Waiting => {
                 slot.state = State::Done(answer);
+                Delivered::To(Self::slot(call))
+            }
+            State::Streaming(stream) if stream.end.is_none() => {
+                stream.end = Some(answer);
                 Delivered::To(Self::slot(call))
             }
             State::Abandoned => {
@@ -81,7 +120,22 @@ impl Calls {
                 self.late_replies += 1;
                 Delivered::Late
             }
-            State::Free | State::Done(_) => Delivered::Unknown,
+            State::Free | State::Done(_) | State::Streaming(_) => Delivered::Unknown,
+        }
+    }
+
+    /// Gives one of several answers to its call.
+    pub(crate) fn deliver_item(&mut self, call: u32, item: Message) -> Delivered {
+        let Some(slot) = self.find(call) else { return Delivered::Unknown };
+        match &mut slot.state {
+            State::Streaming(stream) if stream.end.is_none() && stream.credit > 0 => {
+                stream.credit -= 1;
+                stream.items.push_back(item);
+                Delivered::To(Self::slot(call))
+            }
+            // What it may still send is bounded by the credit that it had.
+            State::Abandoned => Delivered::LateItem,
+            _ => Delivered::Unknown,
         }
     }
 
@@ -96,6 +150,22 @@ impl Calls {
         Some(answer)
     }
 
+    /// The next of several answers, if it is there; after the end the call is over.
+    pub(crate) fn take_next(&mut self, call: u32) -> Option<Next> {
+        let slot = self.find(call)?;
+        let State::Streaming(stream) = &mut slot.state else { return None };
+        if let Some(item) = stream.items.pop_front() {
+            stream.taken += 1;
+            // Given back in halves, so that a fast consumer costs the server few messages.
+            let due = if stream.taken >= Self::CREDIT / 2 { std::mem::take(&mut stream.taken) } else { 0 };
+            stream.credit += due;
+            return Some(Next::Item(item, due));
+        }
+        let end = stream.end.take()?;
+        self.release(call);
+        Some(Next::End(end.map(drop)))
+    }
+
     /// Ends a call that was never sent.
     pub(crate) fn unsend(&mut self, call: u32) {
         self.release(call);
@@ -104,27 +174,32 @@ impl Calls {
     /// The caller waits no more. `true` where the server has yet to answer, and should be told.
     pub(crate) fn abandon(&mut self, call: u32) -> bool {
         let Some(slot) = self.find(call) else { return false };
-        match slot.state {
-            State::Waiting => {
-                slot.state = State::Abandoned;
-                true
-            }
-            State::Done(_) => {
-                self.release(call);
-                false
-            }
-            State::Free | State::Abandoned => false,
+        let unanswered = match &slot.state {
+            State::Waiting => true,
+            State::Streaming(stream) => stream.end.is_none(),
+            State::Done(_) => false,
+            State::Free | State::Abandoned => return false,
+        };
+        if mutant!(abandon_frees_the_slot, unanswered, false) {
+            slot.state = State::Abandoned;
+        } else {
+            self.release(call);
         }
+        unanswered
     }
 
-    /// Whether the answer is there.
+    /// Whether the answer, or one of several, is there.
     pub(crate) fn is_done(&mut self, call: u32) -> bool {
-        self.find(call).is_some_and(|slot| matches!(slot.state, State::Done(_)))
+        self.find(call).is_some_and(|slot| match &slot.state {
+            State::Done(_) => true,
+            State::Streaming(stream) => !stream.items.is_empty() || stream.end.is_some(),
+            _ => false,
+        })
     }
 
     /// Whether somebody waits for one of the calls in flight, or is about to take its answer.
     pub(crate) fn has_callers(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot.state, State::Waiting | State::Done(_)))
+        self.slots.iter().any(|slot| matches!(slot.state, State::Waiting | State::Done(_) | State::Streaming(_)))
     }
 
     /// Whether a call could begin.
@@ -234,7 +309,7 @@ mod tests {
                         match expected {
                             Delivered::To(_) => { model.insert(call, Naive::Done); }
                             Delivered::Late => { model.remove(&call); }
-                            Delivered::Unknown => {}
+                            Delivered::LateItem | Delivered::Unknown => {}
                         }
                         prop_assert_eq!(calls.deliver(call, answer()), expected);
                     }

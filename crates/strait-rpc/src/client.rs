@@ -1,11 +1,17 @@
 //! The client for tasks.
 
-use std::{fmt, future::poll_fn, marker::PhantomData, pin::pin, task::Poll, time::Duration};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use strait_frame::{Codec, Rkyv};
 use strait_transport::{Connection, Options, Stats, TransportKind};
 
-use crate::{DEFAULT_DEADLINE, deadline::Deadline, driver::Driver, error::Error, response::Response};
+use crate::{
+    DEFAULT_DEADLINE,
+    deadline::Deadline,
+    driver::{Driver, Target},
+    error::Error,
+    response::Response,
+};
 
 /// Calls a service from tasks. `Send + Sync`: any number of calls may be in flight at once, over one connection; answers
 /// come in any order. Needs a tokio runtime with I/O and time.
@@ -83,50 +89,23 @@ where
         self.call_until(request, Deadline::after(Some(timeout))).await
     }
 
-    async fn call_until(&self, request: &Req, mut deadline: Deadline) -> Result<Response<Resp, C>, Error> {
-        let mut call = InFlight { driver: &self.driver, call: None };
-        // Set once the call has to wait: a warm one does not.
-        let mut timer = pin!(None::<tokio::time::Sleep>);
-        let answer = poll_fn(|cx| {
-            let step = match call.call {
-                None => match self.driver.poll_begin::<C, Req>(cx, request, &deadline) {
-                    Poll::Ready(Ok(id)) => {
-                        call.call = Some(id);
-                        self.driver.poll_answer(cx, id)
-                    }
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                    Poll::Pending => Poll::Pending,
-                },
-                Some(id) => self.driver.poll_answer(cx, id),
-            };
-            if step.is_ready() {
-                call.call = None;
-                return step;
-            }
-            if timer.is_none() {
-                timer.set(deadline.at().map(|at| tokio::time::sleep_until(at.into())));
-            }
-            match timer.as_mut().as_pin_mut() {
-                Some(timer) => timer.poll(cx).map(|()| Err(Error::Deadline)),
-                None => Poll::Pending,
-            }
-        })
-        .await?;
-        Response::open(answer)
+    /// Makes several calls at once: what there is room for goes out with one publication and at most one wake-up of the server.
+    /// The replies are in the order of the requests. Dropping the future cancels what is not answered.
+    ///
+    /// ```no_run
+    /// # async fn f(client: strait_rpc::Client<u64, u64>) {
+    /// for reply in client.call_batch(&[1, 2, 3]).await {
+    ///     println!("{:?}", reply);
+    /// }
+    /// # }
+    /// ```
+    pub async fn call_batch(&self, requests: &[Req]) -> Vec<Result<Response<Resp, C>, Error>> {
+        let answers = self.driver.batch::<C, Req>(requests, Deadline::after(self.deadline)).await;
+        answers.into_iter().map(|answer| Response::open(answer?)).collect()
     }
-}
 
-/// A call whose future may be dropped.
-struct InFlight<'a> {
-    driver: &'a Driver,
-    call: Option<u32>,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if let Some(call) = self.call {
-            self.driver.abandon(call);
-        }
+    async fn call_until(&self, request: &Req, deadline: Deadline) -> Result<Response<Resp, C>, Error> {
+        Response::open(self.driver.call::<C, Req>(Target::default(), request, deadline).await?)
     }
 }
 
@@ -139,6 +118,11 @@ impl<Req, Resp, C> Client<Req, Resp, C> {
     /// Why the connection stays on its socket, if it does.
     pub fn fallback_reason(&self) -> Option<String> {
         self.driver.fallback_reason()
+    }
+
+    /// Whether a call has a chance here, as far as what has come says.
+    pub(crate) fn is_open(&self) -> bool {
+        self.driver.is_open()
     }
 
     /// What the connection has done so far.

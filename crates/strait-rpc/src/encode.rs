@@ -11,7 +11,7 @@ use strait_transport::{Error, Options, SendError, Transport};
 use crate::{
     SERVICE_RPC,
     error::Code,
-    header::{HEADER_BYTES, Header, Kind},
+    header::{HEADER_BYTES, Header},
 };
 
 /// Encodes `value` behind `header`, straight into the transport, and takes it into the open batch.
@@ -26,6 +26,7 @@ pub(crate) fn send_value<C, T>(
 ) -> Result<(), SendError>
 where
     C: Codec<T>,
+    T: ?Sized,
 {
     let max = transport.limits().max_send_bytes;
     let header = header.encode();
@@ -66,32 +67,54 @@ fn caught<R>(encode: impl FnOnce() -> Result<R, EncodeError>) -> Result<R, Encod
     })
 }
 
+/// `value` behind `header`, encoded for later; at most `max` bytes in all.
+pub(crate) fn encode_value<C, T>(header: Header, value: &T, max: usize) -> Result<Vec<u8>, Error>
+where
+    C: Codec<T>,
+    T: ?Sized,
+{
+    let failed = |error| Error::Encode(Arc::new(error));
+    let need = HEADER_BYTES + caught(|| C::encoded_len(value)).map_err(failed)?;
+    if need > max {
+        return Err(Error::TooLarge { need, max });
+    }
+    let mut message = vec![0; need];
+    message[..HEADER_BYTES].copy_from_slice(&header.encode());
+    let mut sink = Sink::new(&mut message[HEADER_BYTES..]);
+    caught(|| C::encode(value, &mut sink)).map_err(failed)?;
+    let body = sink.len();
+    message.truncate(HEADER_BYTES + body);
+    Ok(message)
+}
+
+/// Takes a header and a body that is bytes already into the open batch.
+pub(crate) fn send_bytes(transport: &mut impl Transport, header: Header, body: &[u8]) -> Result<(), SendError> {
+    let len = HEADER_BYTES + body.len();
+    transport.try_send(len, &mut |span| {
+        span[..HEADER_BYTES].copy_from_slice(&header.encode());
+        span[HEADER_BYTES..len].copy_from_slice(body);
+        Ok(len)
+    })
+}
+
 /// Takes a header without a body into the open batch.
 pub(crate) fn send_header(transport: &mut impl Transport, header: Header) -> Result<(), SendError> {
-    transport.try_send(HEADER_BYTES, &mut |span| {
-        span.copy_from_slice(&header.encode());
-        Ok(HEADER_BYTES)
-    })
+    send_bytes(transport, header, &[])
 }
 
 /// Longest text that travels with an error, in bytes.
 const MAX_ERROR_BYTES: usize = 512;
 
-/// Takes an `Error` answer into the open batch.
-pub(crate) fn send_error(transport: &mut impl Transport, call: u32, code: Code, text: &str) -> Result<(), SendError> {
-    let room = transport.limits().max_send_bytes.saturating_sub(HEADER_BYTES + 2);
+/// The body of an `Error` answer, in a message of at most `max` bytes.
+pub(crate) fn error_text(code: Code, text: &str, max: usize) -> Vec<u8> {
+    let room = max.saturating_sub(HEADER_BYTES + 2);
     let mut end = text.len().min(MAX_ERROR_BYTES).min(room);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let text = &text.as_bytes()[..end];
-    let len = HEADER_BYTES + 2 + text.len();
-    transport.try_send(len, &mut |span| {
-        span[..HEADER_BYTES].copy_from_slice(&Header::of(Kind::Error, call).encode());
-        span[HEADER_BYTES..HEADER_BYTES + 2].copy_from_slice(&code.0.to_le_bytes());
-        span[HEADER_BYTES + 2..].copy_from_slice(text);
-        Ok(len)
-    })
+    let mut body = code.0.to_le_bytes().to_vec();
+    body.extend_from_slice(&text.as_bytes()[..end]);
+    body
 }
 
 /// Reads the body of an `Error` answer.

@@ -25,7 +25,7 @@ impl Code {
     pub const BAD_REQUEST: Self = Self(6);
     /// The reply could not be sent: too large, or not encodable.
     pub const BAD_REPLY: Self = Self(7);
-    /// The caller cancelled the call.
+    /// The caller cancelled the call, or its deadline passed while it ran: its handler was dropped.
     pub const CANCELLED: Self = Self(8);
     /// The server is shutting down; the call was not executed.
     pub const SHUTTING_DOWN: Self = Self(9);
@@ -41,7 +41,7 @@ impl fmt::Display for Code {
             Self::DEADLINE => "the deadline had passed when the server came to the call",
             Self::BAD_REQUEST => "the server could not read the request",
             Self::BAD_REPLY => "the server could not send the reply",
-            Self::CANCELLED => "the call was cancelled",
+            Self::CANCELLED => "the call was cancelled, or its time was over",
             Self::SHUTTING_DOWN => "the server is shutting down and did not execute the call",
             Self(code) => return write!(f, "the server answered with code {code}"),
         };
@@ -70,9 +70,65 @@ pub enum Error {
     /// The server has said that it shuts down and takes no new calls. Nothing was sent.
     #[error("the server is shutting down and takes no new calls")]
     ShuttingDown,
+    /// The service has no such method, or means something else by it. Nothing was sent.
+    #[error("method {name:?}: {what}")]
+    Method {
+        /// The method's name.
+        name: Arc<str>,
+        /// What is wrong.
+        what: Arc<str>,
+    },
+    /// Too many events wait for a client already. Nothing was sent.
+    #[error("too many events wait for this client already: it does not read them")]
+    Full,
+    /// The reply is not the JSON that was asked for.
+    #[error("the reply cannot be read as JSON: {what}")]
+    Json {
+        /// What is wrong.
+        what: Arc<str>,
+    },
     /// The reply is no value of the type that the client expects.
     #[error("the reply cannot be read: {0}")]
     Decode(Arc<DecodeError>),
+    /// The server is not running and could not be started. Nothing was sent.
+    #[cfg(not(strait_loom))]
+    #[error(transparent)]
+    Launch(Arc<crate::LaunchError>),
+    /// There was no connection, and none could be made. Nothing was sent.
+    #[error("no connection could be made, so nothing was sent; {}", last_words(.last))]
+    NotConnected {
+        /// What the last attempt came to; `None` where the first has not ended yet.
+        last: Option<Arc<Error>>,
+    },
+    /// The connection ended during the call, which may or may not have been executed.
+    #[error("the connection was lost during the call, which may or may not have been executed: {source}{}", afterwards(.then))]
+    Lost {
+        /// How the connection ended.
+        source: TransportError,
+        /// Where the call was to be made again: why that failed.
+        then: Option<Arc<Error>>,
+    },
+}
+
+fn last_words(last: &Option<Arc<Error>>) -> String {
+    match last {
+        Some(error) => format!("the last attempt: {error}"),
+        None => "the first attempt has not ended".into(),
+    }
+}
+
+fn afterwards(then: &Option<Arc<Error>>) -> String {
+    then.as_ref().map_or_else(String::new, |error| format!("; then: {error}"))
+}
+
+#[cfg(not(strait_loom))]
+impl From<crate::LaunchError> for Error {
+    fn from(error: crate::LaunchError) -> Self {
+        match error {
+            crate::LaunchError::Connect(error) => Self::Transport(error),
+            error => Self::Launch(Arc::new(error)),
+        }
+    }
 }
 
 impl Error {
@@ -81,8 +137,13 @@ impl Error {
         match self {
             Self::Transport(error) => error.blame(),
             Self::Call { code: Code::BAD_REQUEST, .. } => Blame::Usage,
-            Self::Call { .. } | Self::Deadline | Self::ShuttingDown => Blame::Peer,
-            Self::Decode(_) => Blame::Corrupt,
+            Self::Method { .. } => Blame::Usage,
+            Self::Call { .. } | Self::Deadline | Self::ShuttingDown | Self::Full => Blame::Peer,
+            Self::Decode(_) | Self::Json { .. } => Blame::Corrupt,
+            #[cfg(not(strait_loom))]
+            Self::Launch(error) => error.blame(),
+            Self::NotConnected { last } => last.as_ref().map_or(Blame::Peer, |error| error.blame()),
+            Self::Lost { source, .. } => source.blame(),
         }
     }
 }

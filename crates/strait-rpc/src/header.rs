@@ -18,7 +18,25 @@ pub(crate) enum Kind {
     Cancel,
     /// Server to client: no new calls.
     GoAway,
+    /// Either way: a message that nobody answers.
+    Notify,
+    /// Server to client: one of several answers to a call. The last one is a `Reply` without a body, or an `Error`.
+    Item,
+    /// Client to server: so many more items may come; the count is where other messages have the method.
+    Credit,
 }
+
+/// Reserved method: which methods there are. Its reply is JSON.
+pub(crate) const METHOD_DESCRIBE: u16 = 0xFFFF;
+/// Reserved method: how the service is. Its reply is JSON.
+pub(crate) const METHOD_HEALTH: u16 = 0xFFFE;
+/// From here on methods are reserved.
+pub(crate) const METHODS_RESERVED: u16 = 0xFF00;
+
+/// The body is JSON, whatever the connection's codec.
+const FLAG_JSON: u8 = 1;
+/// The caller takes items.
+const FLAG_STREAM: u8 = 2;
 
 /// No deadline, on the wire.
 const NO_DEADLINE: u64 = u64::MAX;
@@ -27,6 +45,10 @@ const NO_DEADLINE: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
+    /// The body is JSON, whatever the connection's codec.
+    pub(crate) json: bool,
+    /// The caller takes items.
+    pub(crate) stream: bool,
     pub(crate) method: u16,
     /// Chosen by the client; the answer carries the same.
     pub(crate) call: u32,
@@ -37,7 +59,7 @@ pub(crate) struct Header {
 impl Header {
     /// A header that only names a call.
     pub(crate) fn of(kind: Kind, call: u32) -> Self {
-        Self { kind, method: 0, call, deadline: None }
+        Self { kind, json: false, stream: false, method: 0, call, deadline: None }
     }
 
     #[inline]
@@ -49,7 +71,11 @@ impl Header {
             Kind::Error => 3,
             Kind::Cancel => 4,
             Kind::GoAway => 5,
+            Kind::Notify => 6,
+            Kind::Item => 7,
+            Kind::Credit => 8,
         };
+        bytes[1] = (u8::from(self.json) * FLAG_JSON) | (u8::from(self.stream) * FLAG_STREAM);
         bytes[2..4].copy_from_slice(&self.method.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.call.to_le_bytes());
         let nanos = |left: Duration| u64::try_from(left.as_nanos()).unwrap_or(NO_DEADLINE - 1);
@@ -72,15 +98,20 @@ impl Header {
             3 => Kind::Error,
             4 => Kind::Cancel,
             5 => Kind::GoAway,
+            6 => Kind::Notify,
+            7 => Kind::Item,
+            8 => Kind::Credit,
             unknown => return Err(format!("an rpc message of unknown kind {unknown}")),
         };
-        if bytes[1] != 0 {
+        if bytes[1] & !(FLAG_JSON | FLAG_STREAM) != 0 {
             return Err(format!("an rpc message with unknown flags {:#04x}", bytes[1]));
         }
         let [.., a, b, c, d, e, f, g, h] = *bytes;
         let deadline = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         Ok(Self {
             kind,
+            json: bytes[1] & FLAG_JSON != 0,
+            stream: bytes[1] & FLAG_STREAM != 0,
             method: u16::from_le_bytes([bytes[2], bytes[3]]),
             call: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
             deadline: (deadline != NO_DEADLINE).then(|| Duration::from_nanos(deadline)),

@@ -34,25 +34,73 @@ pub mod blocking;
 mod calls;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod client;
+#[cfg(not(strait_loom))]
+mod counters;
 mod deadline;
+#[cfg(not(strait_loom))]
+mod description;
 mod driver;
 mod encode;
 mod error;
+#[cfg(not(strait_loom))]
+mod event;
 mod header;
+#[cfg(not(strait_loom))]
+mod json;
+#[cfg(not(strait_loom))]
+mod launch;
+#[cfg(not(strait_loom))]
+mod names;
+#[cfg(not(strait_loom))]
+mod outbox;
+#[cfg(not(strait_loom))]
+mod policy;
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+mod proxy;
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+mod push;
+#[cfg(not(strait_loom))]
+mod reconnect;
+#[cfg(not(strait_loom))]
+mod refused;
 mod request;
+#[cfg(not(strait_loom))]
+mod reserved;
 mod response;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod server;
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+mod service;
 mod wakers;
 
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 pub use client::Client;
+#[cfg(not(strait_loom))]
+pub use counters::{LastError, ServerStats};
+#[cfg(not(strait_loom))]
+pub use description::{Description, Health, MethodInfo, MethodKind};
 pub use encode::schema;
 pub use error::{Code, Error};
+#[cfg(not(strait_loom))]
+pub use event::Event;
+#[cfg(not(strait_loom))]
+pub use launch::{Launch, LaunchError};
+#[cfg(not(strait_loom))]
+pub use policy::Policy;
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+pub use proxy::{Proxy, Streaming};
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+pub use push::ClientHandle;
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+pub use reconnect::tasks::Reconnecting;
+#[cfg(not(strait_loom))]
+pub use reconnect::{Backoff, Retry};
 pub use request::Request;
 pub use response::Response;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 pub use server::{Server, ServerHandle};
+#[cfg(all(feature = "tokio", not(strait_loom)))]
+pub use service::Methods;
 pub use strait_frame::{Codec, Postcard, Raw, Rkyv};
 pub use strait_transport::{HonestPeer, Limits, Options, Receive, TransportKind, ValidArchives};
 
@@ -60,6 +108,8 @@ pub use strait_transport::{HonestPeer, Limits, Options, Receive, TransportKind, 
 pub(crate) const DEFAULT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Service kind of rpc in `Hello`.
 pub(crate) const SERVICE_RPC: u8 = 1;
+/// Schema of a service of several methods in `Hello`: each method has its own.
+pub(crate) const METHODS_SCHEMA: u64 = strait_frame::fnv1a(b"strait methods");
 
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]

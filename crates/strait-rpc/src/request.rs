@@ -19,6 +19,8 @@ pub struct Request<T, C: Codec<T> = Rkyv> {
     in_place: bool,
     timestamp: u64,
     remaining: Remaining,
+    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    client: Option<crate::push::ClientHandle>,
 }
 
 impl<T, C: Codec<T>> Request<T, C> {
@@ -26,7 +28,27 @@ impl<T, C: Codec<T>> Request<T, C> {
         let (transport, in_place, timestamp) = (message.transport(), message.is_in_place(), message.timestamp());
         let remaining = Remaining::from_now(left);
         message.skip(HEADER_BYTES);
-        Ok(Self { held: C::open(message)?, transport, in_place, timestamp, remaining })
+        Ok(Self {
+            held: C::open(message)?,
+            transport,
+            in_place,
+            timestamp,
+            remaining,
+            #[cfg(all(feature = "tokio", not(strait_loom)))]
+            client: None,
+        })
+    }
+
+    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    pub(crate) fn with_client(mut self, client: &crate::push::ClientHandle) -> Self {
+        self.client = Some(client.clone());
+        self
+    }
+
+    /// Who sent it, to be sent events. Only in an async service of several methods; `None` elsewhere.
+    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    pub fn client(&self) -> Option<&crate::push::ClientHandle> {
+        self.client.as_ref()
     }
 
     /// The request. The same as dereferencing.

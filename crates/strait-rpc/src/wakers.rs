@@ -23,13 +23,15 @@ struct Lists {
     slot: Vec<Waker>,
     /// Those who wait for room in the ring.
     room: Vec<Waker>,
+    /// Those who wait for what the server sends by itself.
+    events: Vec<Waker>,
 }
 
 impl Wakers {
     pub(crate) fn new(slots: usize) -> Self {
         let calls = (0..slots).map(|_| None).collect();
         let (slot, room) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
-        Self { lists: Mutex::new(Lists { calls, slot, room }), used: AtomicBool::new(false) }
+        Self { lists: Mutex::new(Lists { calls, slot, room, events: Vec::new() }), used: AtomicBool::new(false) }
     }
 
     /// The lists, if anybody is in them.
@@ -74,6 +76,16 @@ impl Wakers {
     /// Registers who waits for room.
     pub(crate) fn add_room(&self, waker: &Waker) {
         add(&mut self.register().room, waker);
+    }
+
+    /// Registers who waits for what the server sends by itself.
+    pub(crate) fn add_event(&self, waker: &Waker) {
+        add(&mut self.register().events, waker);
+    }
+
+    /// Wakes all who wait for what the server sends by itself; they register again if there is none.
+    pub(crate) fn wake_events(&self) {
+        self.wake_list(|lists| &mut lists.events);
     }
 
     /// Wakes all who wait for a slot; they register again if there is none.
@@ -125,6 +137,7 @@ impl Wakers {
             return waker.wake_by_ref();
         }
         drop(lists);
+        self.wake_events();
         self.wake_room();
         self.wake_slot();
     }
@@ -134,6 +147,7 @@ impl Wakers {
         let Some(lists) = self.used() else { return };
         lists.calls.iter().flatten().for_each(Waker::wake_by_ref);
         drop(lists);
+        self.wake_events();
         self.wake_room();
         self.wake_slot();
     }

@@ -13,7 +13,9 @@ use std::{
 
 use strait_rpc::{Error, Options, Raw, Request, blocking::Client, schema};
 use strait_transport::{Connection, Error as TransportError, Listener, local};
-use support::{CANCEL, ERROR, GO_AWAY, NAME, REPLY, REQUEST, Scratch, call_of, frame, receive, send, serve, within};
+use support::{
+    CANCEL, CREDIT, ERROR, GO_AWAY, ITEM, NAME, REPLY, REQUEST, Scratch, call_of, frame, receive, send, serve, within,
+};
 
 type Calls = Client<Vec<u8>, Vec<u8>, Raw>;
 
@@ -48,7 +50,8 @@ fn what_no_server_would_send_ends_the_connection_as_corrupt() {
         ("shorter than its header", |_| vec![REPLY, 0, 0]),
         ("shorter than its header", |_| Vec::new()),
         ("unknown kind 0", |call| frame(0, call, b"")),
-        ("unknown kind 6", |call| frame(6, call, b"")),
+        ("unknown kind 9", |call| frame(9, call, b"")),
+        ("an item for call", |call| frame(ITEM, call, b"")),
         ("unknown flags", |call| {
             let mut bytes = frame(REPLY, call, b"");
             bytes[1] = 0x80;
@@ -56,6 +59,7 @@ fn what_no_server_would_send_ends_the_connection_as_corrupt() {
         }),
         ("a request from the server", |call| frame(REQUEST, call, b"")),
         ("a request from the server", |call| frame(CANCEL, call, b"")),
+        ("a request from the server", |call| frame(CREDIT, call, b"")),
         ("not in flight", |call| frame(REPLY, call ^ 1, b"")),
         ("not in flight", |call| frame(REPLY, call + (1 << 12), b"")),
         ("not in flight", |_| frame(REPLY, u32::MAX, b"")),
@@ -205,7 +209,7 @@ fn raw_client(scratch: &Scratch) -> Connection {
 
 fn bad_client_frames() -> Vec<Vec<u8>> {
     let mut flags = frame(REQUEST, 1, &[0; 8]);
-    flags[1] = 1;
+    flags[1] = 0x80;
     vec![
         vec![1, 2, 3],
         Vec::new(),

@@ -335,3 +335,57 @@ fn a_caller_that_waits_for_a_slot_is_woken_when_a_follower_frees_one() {
 fn mutant_a_driver_that_waits_for_a_slot_sleeps_on_the_connection_for_ever() {
     mutant::with("slot_waiter_drives", || slot_behind_a_follower(1));
 }
+
+/// A server that answers `calls` calls and heeds no cancel.
+fn serve_late(mut connection: Connection, calls: usize) -> Connection {
+    let mut answered = 0;
+    while answered < calls {
+        let message = receive(&mut connection).unwrap();
+        if message[0] == REQUEST {
+            answer(&mut connection, &message);
+            answered += 1;
+        }
+    }
+    connection
+}
+
+/// A call is given up as its answer comes; the next one, through the same slot, gets its own.
+fn cancel_against_late_reply() {
+    model(3, || {
+        let (client, theirs) = ends(1);
+        let server = thread::spawn(move || serve_late(theirs, 2));
+        client.call_and_give_up(&Vec::new()).unwrap();
+        call(&client);
+        assert!(client.late_replies() <= 1);
+        let theirs = server.join().unwrap();
+        drop((client, theirs));
+    });
+}
+
+#[test]
+fn a_cancel_against_a_late_reply_ends_each_call_once() {
+    cancel_against_late_reply();
+}
+
+#[test]
+#[should_panic(expected = "not in flight")]
+fn mutant_a_call_that_is_given_up_frees_its_slot_at_once() {
+    mutant::with("abandon_frees_the_slot", cancel_against_late_reply);
+}
+
+/// The same with another thread that calls meanwhile, and rings that three messages fill.
+#[test]
+fn a_cancel_beside_another_thread_that_calls() {
+    model(2, || {
+        let (client, theirs) = ends(2);
+        let server = thread::spawn(move || serve_late(theirs, 2));
+        let other = {
+            let client = client.clone();
+            thread::spawn(move || call(&client))
+        };
+        client.call_and_give_up(&Vec::new()).unwrap();
+        other.join().unwrap();
+        let theirs = server.join().unwrap();
+        drop((client, theirs));
+    });
+}

@@ -130,6 +130,18 @@ fn pins_are_granted_up_to_their_number_and_revoked() {
 }
 
 #[test]
+fn a_pin_is_only_taken_back_by_the_writer_that_granted_it() {
+    let geometry = Geometry::new(8).unwrap().with_pins(1).unwrap();
+    let (one, other) = (Bare::new(geometry), Bare::new(geometry));
+    let (mut one, mut other) = (one.writer().with_pins(), other.writer().with_pins());
+    let memory = || std::sync::Arc::new(Heap::zeroed(128));
+    let _kept = one.grant(memory(), 0).unwrap();
+    let foreign = other.grant(memory(), 0).unwrap();
+    assert!(one.revoke(foreign).is_none(), "somebody else's pin");
+    assert_eq!(one.grant(memory(), 0), Err(GrantError::NoPin(NoPin { pins: 1 })), "ours is gone");
+}
+
+#[test]
 fn waiting_ends_with_a_change_notified_or_not_and_at_its_deadline() {
     let (mut writer, reader) = channel(8).unwrap();
     let waiting = [(); 3].map(|()| {

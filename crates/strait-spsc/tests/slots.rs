@@ -244,6 +244,29 @@ fn a_leaked_consumer_leaks_what_is_left_and_nothing_is_dropped_twice() {
 }
 
 #[test]
+fn what_a_leaked_iterator_has_taken_is_released_where_nothing_else_is_there() {
+    let soon = || Some(Instant::now() + Duration::from_millis(20));
+    for waiting in [false, true] {
+        let (mut producer, mut consumer) = blocking_channel(2).unwrap();
+        assert_eq!(producer.claim(2).unwrap().copy_from_slice(&[1, 2]), 2);
+        let mut taken = consumer.read_chunk(2).unwrap().into_iter();
+        assert_eq!((taken.next(), taken.next()), (Some(1), Some(2)));
+        std::mem::forget(taken);
+        assert_eq!(producer.try_push(3), Err(PushError::Full(3)));
+        assert_eq!(if waiting { consumer.pop(soon()) } else { consumer.try_pop() }, Err(PopError::Empty));
+        assert_eq!(producer.try_push(3), Ok(()), "both ends wait for ever");
+    }
+    let (mut producer, mut consumer) = blocking_channel(1).unwrap();
+    producer.try_push(1).unwrap();
+    let mut taken = consumer.read_chunk(1).unwrap().into_iter();
+    taken.next();
+    std::mem::forget(taken);
+    let pushing = thread::spawn(move || producer.push(2, Some(Instant::now() + Duration::from_secs(20))));
+    assert_eq!(consumer.pop(Some(Instant::now() + Duration::from_secs(20))), Ok(2), "both ends wait for ever");
+    pushing.join().unwrap().unwrap();
+}
+
+#[test]
 fn waiting_ends_give_up_at_their_deadline() {
     let (mut producer, mut consumer) = blocking_channel(1).unwrap();
     let soon = || Some(Instant::now() + Duration::from_millis(20));

@@ -58,7 +58,8 @@ fn start() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), (0u64..40).prop_map(|before| u64::MAX - before), any::<u64>()]
 }
 
-/// The ring, and what is in it. `hidden` slots are empty, but a leaked iterator has not shown that yet.
+/// The ring, and what is in it. `hidden` slots are empty, but a leaked iterator has not shown that yet: the next call does, refused
+/// or not.
 struct Model<'a, S: strait_spsc::slots::Storage<Live>> {
     producer: &'a mut Producer<Live, S>,
     consumer: &'a mut Consumer<Live, S>,
@@ -92,7 +93,7 @@ impl<S: strait_spsc::slots::Storage<Live>> Model<'_, S> {
             Op::Pop => {
                 let popped = self.consumer.try_pop().map(|value| value.number);
                 assert_eq!(popped, self.queue.pop_front().ok_or(PopError::Empty));
-                self.shown(popped.is_ok());
+                self.hidden = 0;
             }
             Op::Peek => assert_eq!(self.consumer.peek().map(|value| value.number), self.queue.front().copied()),
             Op::Claim(claim, fill) => {
@@ -121,6 +122,7 @@ impl<S: strait_spsc::slots::Storage<Live>> Model<'_, S> {
             Ok(chunk) => chunk,
             Err(error) => {
                 assert!(self.queue.len() < read);
+                self.hidden = 0;
                 return assert_eq!(error, ChunkError::TooFew { available: self.queue.len() });
             }
         };
@@ -145,14 +147,7 @@ impl<S: strait_spsc::slots::Storage<Live>> Model<'_, S> {
                 return;
             }
         }
-        self.shown(true);
-    }
-
-    /// The consumer has shown how far it is, where it has released something.
-    fn shown(&mut self, released: bool) {
-        if released {
-            self.hidden = 0;
-        }
+        self.hidden = 0;
     }
 
     fn check(&self) {

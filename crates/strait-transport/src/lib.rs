@@ -87,7 +87,7 @@ pub use limits::Limits;
 #[cfg(not(strait_loom))]
 pub use listener::{Incoming, Listener, socket_path};
 pub use message::{Message, TransportKind};
-pub use options::{MIN_RING_BYTES, Options, Receive};
+pub use options::{CODEC_ANY, MIN_RING_BYTES, Options, Receive};
 #[cfg(not(strait_loom))]
 pub use runtime_dir::{MAX_NAME_BYTES, check_name};
 #[cfg(not(strait_loom))]

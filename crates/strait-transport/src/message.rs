@@ -80,6 +80,13 @@ impl Message {
         Self { body: Body::Copied(buffer), start: 0, len, timestamp, kind }
     }
 
+    /// A message of one's own bytes, as if it had come over `kind`: for what is decoded and encoded anew on its way.
+    pub fn from_bytes(bytes: &[u8], timestamp: u64, kind: TransportKind) -> Self {
+        let mut buffer = Buffer::take(bytes.len());
+        buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        Self::copied(buffer, bytes.len(), timestamp, kind)
+    }
+
     pub(crate) fn in_place(bytes: InPlace, len: usize, timestamp: u64, kind: TransportKind) -> Self {
         Self { body: Body::InPlace(Box::new(bytes)), start: 0, len, timestamp, kind }
     }

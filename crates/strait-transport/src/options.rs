@@ -12,6 +12,10 @@ const MAX_SPIN: Duration = Duration::from_millis(50);
 /// Longest handshake.
 const MAX_HANDSHAKE: Duration = Duration::from_secs(3600);
 
+/// In [`Options::codec`]: a client that speaks no codec in particular, such as a tool. No server compares codec and schema with
+/// its own then.
+pub const CODEC_ANY: u8 = 255;
+
 /// Smallest ring.
 pub const MIN_RING_BYTES: u64 = 4096;
 

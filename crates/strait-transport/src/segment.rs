@@ -115,7 +115,9 @@ pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<
         max_total_bytes: total_bytes(expected),
         session: Some(session),
     };
-    let region = PeerRegion::open(fd, &checks)?;
+    // All of it is there, or it is refused: pages that the peer left out would otherwise be asked for at some later touch, where
+    // running out of memory is a signal and no error.
+    let region = PeerRegion::open_with(fd, &checks, &strait_region::Options::new().prefault(true))?;
     let (found, found_align) = (region.header().ring_capacity_bytes, region.header().record_align_bytes);
     let expected_align = settled.record_align_bytes;
     if found != expected || found_align != expected_align || region.header().total_bytes != total_bytes(expected) {

@@ -273,12 +273,13 @@ impl<M: WordsMut> Participant<M> {
                 self.count(line::POPS, count as u64);
                 return Ok(count);
             }
+            // Their cells are free now, though nothing was popped.
+            #[cfg(feature = "std")]
+            self.notify_space();
             if let Some(corrupt) = spoilt {
                 return Err(corrupt.into());
             }
-            // Tombstones only: their cells are free now, though nothing was popped.
-            #[cfg(feature = "std")]
-            self.notify_space();
+            // Tombstones only: go on to what is behind them.
         }
         Err(corrupt(Violation::NeverSettles, 0, 0, ATTEMPTS as u64).into())
     }

@@ -1,6 +1,7 @@
 //! The kernel's word on whether a process is dead.
 //!
-//! The processes must see each other's pids: one pid namespace, with its `/proc`.
+//! The processes must see each other's pids and start times: one pid namespace, with its `/proc`, and one time namespace (the
+//! kernel tells start times as the reader's clock has them). Across either, a living process looks dead.
 
 use std::{fs, string::String};
 

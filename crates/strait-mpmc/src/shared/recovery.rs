@@ -95,6 +95,11 @@ impl<M: WordsMut> SharedQueue<M> {
         let mut stuck = false;
         for side in [Side::Push, Side::Pop] {
             let Some(span) = journal::read(&self.memory, at, side) else { continue };
+            // Somebody else may have recovered it while it was read, and a successor begun to write there: by the fence in
+            // `read`, who saw one of its words sees it as the owner.
+            if self.memory.load(at + line::OWNER) != owner {
+                return Ok(());
+            }
             self.check(span)?;
             for position in span.positions() {
                 stuck |= !self.recover_position(side, position, dead, recovered);
@@ -122,6 +127,9 @@ impl<M: WordsMut> SharedQueue<M> {
         if mutant!(recover_ignores_the_living, self.is_claimed_by_the_living(side, position, dead), false) {
             return false;
         }
+        // ORDERING: Acquire; pairs with the release of a line by one that has finished and left: the cell is seen as it left it,
+        // so that the swap fails.
+        fence(Ordering::Acquire);
         let holds_message = sequence & cell::TOMBSTONE == 0;
         let (next, total) = match side {
             Side::Push => (position.wrapping_add(STEP) | cell::TOMBSTONE, Some(totals::SKIPPED)),
@@ -150,7 +158,7 @@ impl<M: WordsMut> SharedQueue<M> {
         })
     }
 
-    /// A dead participant's journal does not change, so that it must be whole.
+    /// A dead participant's journal does not change while it owns its line, so that it must be whole.
     fn check(&self, span: Span) -> Result<(), Corrupt> {
         let len = span.len_steps();
         if span.end & CLOSED != 0 || len == 0 || len > self.geometry.lap() {

@@ -7,7 +7,13 @@ use strait_frame::{Codec, Rkyv};
 use strait_transport::Options;
 use strait_transport::{Connection, Stats, TransportKind};
 
-use crate::{DEFAULT_DEADLINE, deadline::Deadline, driver::Driver, error::Error, response::Response};
+use crate::{
+    DEFAULT_DEADLINE,
+    deadline::Deadline,
+    driver::{Driver, Target},
+    error::Error,
+    response::Response,
+};
 
 /// Calls a service from threads. `Sync`: any number of threads may call at once, over one connection.
 ///
@@ -85,8 +91,31 @@ where
         self.call_until(request, Deadline::after(Some(timeout)))
     }
 
+    /// Makes several calls at once: what there is room for goes out with one publication and at most one wake-up of the server.
+    /// The replies are in the order of the requests.
+    ///
+    /// ```no_run
+    /// # fn f(client: strait_rpc::blocking::Client<u64, u64>) {
+    /// for reply in client.call_batch(&[1, 2, 3]) {
+    ///     println!("{:?}", reply);
+    /// }
+    /// # }
+    /// ```
+    pub fn call_batch(&self, requests: &[Req]) -> Vec<Result<Response<Resp, C>, Error>> {
+        let answers = self.driver.batch_blocking::<C, Req>(requests, Deadline::after(self.deadline));
+        answers.into_iter().map(|answer| Response::open(answer?)).collect()
+    }
+
+    /// Begins a call and gives it up at once, as a future does that is dropped: for models, in which no time passes.
+    #[cfg(strait_loom)]
+    pub fn call_and_give_up(&self, request: &Req) -> Result<(), Error> {
+        let call = self.driver.begin_blocking::<C, Req>(Target::default(), request, Deadline::after(None))?;
+        self.driver.abandon(call);
+        Ok(())
+    }
+
     fn call_until(&self, request: &Req, deadline: Deadline) -> Result<Response<Resp, C>, Error> {
-        Response::open(self.driver.call_blocking::<C, Req>(request, deadline)?)
+        Response::open(self.driver.call_blocking::<C, Req>(Target::default(), request, deadline)?)
     }
 }
 
@@ -99,6 +128,11 @@ impl<Req, Resp, C> Client<Req, Resp, C> {
     /// Why the connection stays on its socket, if it does.
     pub fn fallback_reason(&self) -> Option<String> {
         self.driver.fallback_reason()
+    }
+
+    /// Whether a call has a chance here, as far as what has come says.
+    pub(crate) fn is_open(&self) -> bool {
+        self.driver.is_open()
     }
 
     /// What the connection has done so far.

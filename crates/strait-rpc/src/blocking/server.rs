@@ -9,10 +9,22 @@ use std::{
 };
 
 use strait_frame::{Codec, Rkyv};
-use strait_transport::{Interrupt, Listener, Options};
+use strait_transport::{CODEC_ANY, Interrupt, Listener, Options};
 
-use super::session::serve_client;
-use crate::{SERVICE_RPC, encode::schema, error::Error, request::Request};
+use super::{
+    methods::Methods,
+    service::{Service, Single},
+    session::serve_client,
+};
+use crate::{
+    METHODS_SCHEMA, SERVICE_RPC,
+    counters::{Counters, ServerStats},
+    description::Description,
+    encode::schema,
+    error::Error,
+    policy::{Policy, Total},
+    request::Request,
+};
 
 /// A service whose handler runs in threads, one per connection.
 ///
@@ -27,20 +39,38 @@ pub struct Server<C = Rkyv> {
     listener: Listener,
     schema: u64,
     interrupt: Arc<Interrupt>,
+    counters: Arc<Counters>,
+    policy: Policy,
     codec: PhantomData<fn() -> C>,
+}
+
+/// What the clients of a server have in common.
+pub(super) struct Shared<S> {
+    pub(super) service: S,
+    pub(super) description: Description,
+    pub(super) counters: Arc<Counters>,
+    pub(super) policy: Policy,
+    pub(super) total: Total,
 }
 
 /// Shuts a server down from anywhere.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     interrupt: Arc<Interrupt>,
+    counters: Arc<Counters>,
 }
 
 impl ServerHandle {
     /// Ends [`Server::serve`]: no new clients, no new calls; what was received is executed and answered, and a client that does
     /// not read its answers is given a second. May be called more than once.
     pub fn shutdown(&self) {
+        self.counters.stop();
         self.interrupt.raise();
+    }
+
+    /// What the server has done so far. A client's calls are added whenever it has nothing to do at the moment.
+    pub fn stats(&self) -> ServerStats {
+        self.counters.stats()
     }
 }
 
@@ -73,12 +103,20 @@ impl<C> Server<C> {
     pub fn bind_as(name: &str, options: &Options) -> Result<Self, Error> {
         let interrupt = Arc::new(Interrupt::new()?);
         let listener = Listener::bind(name, options, Some(interrupt.clone()))?;
-        Ok(Self { listener, schema: options.schema, interrupt, codec: PhantomData })
+        let (counters, policy) = (Arc::new(Counters::new()), Policy::default());
+        Ok(Self { listener, schema: options.schema, interrupt, counters, policy, codec: PhantomData })
     }
 
     /// A handle that shuts the server down.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { interrupt: self.interrupt.clone() }
+        ServerHandle { interrupt: self.interrupt.clone(), counters: self.counters.clone() }
+    }
+
+    /// Sets how much of the server its clients may take (default: no limit but each client's window).
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// Where the service's socket lies.
@@ -98,21 +136,45 @@ impl<C> Server<C> {
     pub fn serve<Req, Resp, E, F>(mut self, handler: F) -> Result<(), Error>
     where
         C: Codec<Req> + Codec<Resp>,
-        E: Display,
+        E: Display + 'static,
         F: Fn(Request<Req, C>) -> Result<Resp, E> + Send + Sync + 'static,
         Req: 'static,
         Resp: 'static,
     {
         let schema = if self.schema == 0 { schema::<C, Req, Resp>() } else { self.schema };
         self.listener.identify(SERVICE_RPC, <C as Codec<Req>>::ID, schema);
-        let handler = Arc::new(handler);
+        self.run(Single::<C, Req, Resp, E, F>::new(handler))
+    }
+
+    /// Serves several methods, each with types of its own, until [`ServerHandle::shutdown`]. Clients call them by name, through a
+    /// [`Proxy`](super::Proxy). For the rest as [`serve`](Self::serve).
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub fn serve_methods(mut self, methods: Methods<C>) -> Result<(), Error>
+    where
+        C: 'static,
+    {
+        self.listener.identify(SERVICE_RPC, CODEC_ANY, METHODS_SCHEMA);
+        self.run(methods)
+    }
+
+    fn run<S: Service>(self, service: S) -> Result<(), Error> {
+        let shared = Arc::new(Shared {
+            description: service.description(),
+            service,
+            counters: self.counters.clone(),
+            policy: self.policy.clone(),
+            total: Total::default(),
+        });
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
         let outcome = loop {
             match self.listener.accept() {
                 Ok(Some(incoming)) => {
                     threads.retain(|thread| !thread.is_finished());
-                    let (handler, interrupt) = (handler.clone(), self.interrupt.clone());
-                    let serve = move || serve_client::<C, Req, Resp, E, F>(incoming, &handler, &interrupt);
+                    let (shared, interrupt) = (shared.clone(), self.interrupt.clone());
+                    let serve = move || serve_client(incoming, &shared, &interrupt);
                     match std::thread::Builder::new().name("strait-rpc".into()).spawn(serve) {
                         Ok(thread) => threads.push(thread),
                         Err(error) => {

@@ -1,39 +1,33 @@
 //! One client of a blocking server.
 
-use std::{
-    fmt::Display,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use strait_frame::Codec;
-use strait_transport::{
-    Connection, Error as TransportError, Incoming, Interest, Interrupt, Message, SendError, Transport, Wake,
-};
+use strait_transport::{Error as TransportError, Incoming, Interest, Interrupt, Message, Transport, Wake};
 
+use super::{server::Shared, service::Service};
 use crate::{
-    encode::{send_error, send_header, send_value},
+    counters::Counted,
     error::Code,
     header::{Header, Kind},
-    request::Request,
+    outbox::{Outbox, corrupt},
+    policy::Allowance,
+    reserved,
 };
 
 /// Does the handshake with a client and serves it until it leaves or `interrupt` is raised.
-pub(super) fn serve_client<C, Req, Resp, E, F>(incoming: Incoming, handler: &F, interrupt: &Interrupt)
-where
-    C: Codec<Req> + Codec<Resp>,
-    E: Display,
-    F: Fn(Request<Req, C>) -> Result<Resp, E>,
-{
+pub(super) fn serve_client<S: Service>(incoming: Incoming, shared: &Shared<S>, interrupt: &Interrupt) {
     let connection = match incoming.handshake() {
         Ok(connection) => connection,
         Err(error) => {
+            shared.counters.refuse();
             tracing::debug!(target: "strait", %error, "a handshake failed");
             return;
         }
     };
-    let mut session = Session { connection, hint: 0, grace_until: None };
-    match session.serve::<C, Req, Resp, E, F>(handler, interrupt) {
+    let client = Counted::new(shared.counters.clone());
+    let allowance = Allowance::new(&shared.policy, &shared.total);
+    let mut session = Session { shared, out: Outbox::new(connection, client), allowance, grace_until: None };
+    match session.serve(interrupt) {
         Ok(()) => {
             session.hand_over();
             tracing::info!(target: "strait", "a client was served to the end");
@@ -41,143 +35,117 @@ where
         Err(TransportError::Closed) => tracing::info!(target: "strait", "a client left"),
         Err(error) => tracing::info!(target: "strait", %error, "a client is gone"),
     }
-    session.connection.close();
+    session.out.connection.close();
 }
 
 /// One client.
-struct Session {
-    connection: Connection,
-    hint: usize,
+struct Session<'a, S> {
+    shared: &'a Shared<S>,
+    out: Outbox,
+    allowance: Allowance,
     /// How long a client that reads nothing may still hold up the server's end.
     grace_until: Option<Instant>,
 }
 
-impl Session {
+impl<S: Service> Session<'_, S> {
     /// What a client is given to read its last answers, once the server shuts down.
     const GRACE: Duration = Duration::from_secs(1);
+    /// How often a full ring is looked at in that time.
+    const LOOK_EVERY: Duration = Duration::from_millis(1);
 
     /// Gives the last replies to the socket: a full one takes them only once the client has read. Not by one wait, which the
     /// interrupt that ends the server would end too.
     fn hand_over(&mut self) {
         let until = Instant::now() + Self::GRACE;
-        while self.connection.flush(Some(Instant::now())).is_ok_and(|wake| wake != Wake::Ready)
+        while self.out.connection.flush(Some(Instant::now())).is_ok_and(|wake| wake != Wake::Ready)
             && Instant::now() < until
         {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Self::LOOK_EVERY);
         }
     }
-    /// How often a full ring is looked at in that time.
-    const LOOK_EVERY: Duration = Duration::from_millis(1);
-
-    fn serve<C, Req, Resp, E, F>(&mut self, handler: &F, interrupt: &Interrupt) -> Result<(), TransportError>
-    where
-        C: Codec<Req> + Codec<Resp>,
-        E: Display,
-        F: Fn(Request<Req, C>) -> Result<Resp, E>,
-    {
+    fn serve(&mut self, interrupt: &Interrupt) -> Result<(), TransportError> {
         while !interrupt.is_raised() {
-            match self.receive()? {
-                Some(message) => self.answer::<C, Req, Resp, E, F>(message, handler)?,
+            match self.out.receive()? {
+                Some(message) => {
+                    self.answer(message)?;
+                    // Not once for several: the next handler may take its time.
+                    self.publish()?;
+                }
                 None => {
-                    self.connection.wait_ready(Interest::DATA, None)?;
+                    self.out.client.settle(&self.out.connection);
+                    self.out.connection.wait_ready(Interest::DATA, None)?;
                 }
             }
         }
-        self.finish::<C, Req, Resp, E, F>(handler)
+        self.finish()
     }
 
     /// Executes what has come, says farewell, and tells what comes after that that it was not executed. A client has at most
     /// its window in flight, so neither can go on for ever.
-    fn finish<C, Req, Resp, E, F>(&mut self, handler: &F) -> Result<(), TransportError>
-    where
-        C: Codec<Req> + Codec<Resp>,
-        E: Display,
-        F: Fn(Request<Req, C>) -> Result<Resp, E>,
-    {
-        let window = self.connection.max_in_flight();
+    fn finish(&mut self) -> Result<(), TransportError> {
+        let window = self.out.connection.max_in_flight();
         for _ in 0..window {
-            let Some(message) = self.receive()? else { break };
-            self.answer::<C, Req, Resp, E, F>(message, handler)?;
+            let Some(message) = self.out.receive()? else { break };
+            self.answer(message)?;
+            self.publish()?;
         }
-        self.send(|connection| send_header(connection, Header::of(Kind::GoAway, 0)))?;
+        self.out.message(Header::of(Kind::GoAway, 0), &[])?;
+        self.publish()?;
         for _ in 0..window {
-            let Some(message) = self.receive()? else { break };
-            if let Some(header) = request_header(&message)? {
-                self.refuse(header.call, Code::SHUTTING_DOWN, "try another server")?;
+            let Some(message) = self.out.receive()? else { break };
+            let header = Header::decode(&message).map_err(corrupt)?;
+            if header.kind == Kind::Request {
+                self.out.error(header.call, Code::SHUTTING_DOWN, "try another server")?;
+                self.publish()?;
             }
         }
         Ok(())
     }
 
-    /// The next message; one whose checksum is wrong ends an rpc connection, because its call can't be answered.
-    fn receive(&mut self) -> Result<Option<Message>, TransportError> {
-        self.connection.try_recv().map_err(|error| match error {
-            TransportError::Checksum { .. } => {
-                TransportError::Corrupt { what: format!("an rpc request was lost: {error}").into() }
+    fn answer(&mut self, message: Message) -> Result<(), TransportError> {
+        let header = Header::decode(&message).map_err(corrupt)?;
+        match header.kind {
+            Kind::Request => self.on_request(&header, message),
+            Kind::Notify => {
+                if let Err(too_much) = self.allowance.pass(message.len()) {
+                    tracing::debug!(target: "strait", too_much, "dropped a notification");
+                    return Ok(());
+                }
+                self.shared.service.notify(&header, message);
+                Ok(())
             }
-            error => error,
-        })
+            // By the time that this thread reads it, its call has been answered.
+            Kind::Cancel | Kind::Credit => Ok(()),
+            kind => Err(corrupt(format!("a message of kind {kind:?} from a client"))),
+        }
     }
 
-    fn answer<C, Req, Resp, E, F>(&mut self, message: Message, handler: &F) -> Result<(), TransportError>
-    where
-        C: Codec<Req> + Codec<Resp>,
-        E: Display,
-        F: Fn(Request<Req, C>) -> Result<Resp, E>,
-    {
-        let Some(header) = request_header(&message)? else { return Ok(()) };
-        let call = header.call;
-        if header.method != 0 {
-            let text = format!("this service has only method 0, the call is for {}", header.method);
-            return self.refuse(call, Code::UNKNOWN_METHOD, &text);
+    fn on_request(&mut self, header: &Header, message: Message) -> Result<(), TransportError> {
+        self.out.client.call();
+        if reserved::answer(header, &self.shared.description, &mut self.out)? {
+            return Ok(());
         }
         if header.deadline.is_some_and(|left| left.is_zero()) {
-            return self.refuse(call, Code::DEADLINE, "it was not executed");
+            return self.out.error(header.call, Code::DEADLINE, "it was not executed");
         }
-        let request = match Request::<Req, C>::open(message, header.deadline) {
-            Ok(request) => request,
-            Err(error) => return self.refuse(call, Code::BAD_REQUEST, &error.to_string()),
-        };
-        let handled = || handler(request).map_err(|error| error.to_string());
-        match catch_unwind(AssertUnwindSafe(handled)) {
-            Ok(Ok(reply)) => self.reply::<C, Resp>(call, &reply),
-            Ok(Err(text)) => self.refuse(call, Code::HANDLER, &text),
-            Err(_panic) => {
-                tracing::error!(target: "strait", call, "a handler panicked");
-                self.refuse(call, Code::PANICKED, "see the server's log")
-            }
+        if let Err(too_much) = self.allowance.take(message.len()) {
+            return self.out.error(header.call, Code::BUSY, too_much);
         }
+        let answered = self.shared.service.call(header, message, &mut self.out);
+        self.allowance.give_back();
+        answered
     }
 
-    fn refuse(&mut self, call: u32, code: Code, text: &str) -> Result<(), TransportError> {
-        self.send(|connection| send_error(connection, call, code, text))
-    }
-
-    fn reply<C, Resp>(&mut self, call: u32, reply: &Resp) -> Result<(), TransportError>
-    where
-        C: Codec<Resp>,
-    {
-        let mut hint = self.hint;
-        let header = Header::of(Kind::Reply, call);
-        let sent = self.send(|connection| send_value::<C, Resp>(connection, header, reply, &mut hint));
-        self.hint = hint;
-        match sent {
-            Err(error @ (TransportError::TooLarge { .. } | TransportError::Encode(_))) => {
-                self.refuse(call, Code::BAD_REPLY, &error.to_string())
-            }
-            other => other,
-        }
-    }
-
-    /// Sends, waiting for room as long as the client is there. It is this client's own ring: nobody else waits for it.
-    fn send(&mut self, mut send: impl FnMut(&mut Connection) -> Result<(), SendError>) -> Result<(), TransportError> {
+    /// Publishes what was answered, and waits for room where there was none as long as the client is there. It is this
+    /// client's own ring: nobody else waits for it.
+    fn publish(&mut self) -> Result<(), TransportError> {
         loop {
-            match send(&mut self.connection) {
-                Ok(()) => return self.connection.publish(),
-                Err(SendError::Failed(error)) => return Err(error),
-                Err(_full) => {}
+            self.out.flush()?;
+            self.out.connection.publish()?;
+            if self.out.is_empty() {
+                return Ok(());
             }
-            if self.connection.wait_ready(Interest::SPACE, None)? == Wake::Interrupted {
+            if self.out.connection.wait_ready(Interest::SPACE, None)? == Wake::Interrupted {
                 // From here on every wait ends at once.
                 let until = *self.grace_until.get_or_insert_with(|| Instant::now() + Self::GRACE);
                 if Instant::now() >= until {
@@ -187,19 +155,4 @@ impl Session {
             }
         }
     }
-}
-
-/// The header of a request; `None` for a cancel: by the time that this thread reads it, its call has been answered.
-fn request_header(message: &Message) -> Result<Option<Header>, TransportError> {
-    let header = Header::decode(message).map_err(corrupt)?;
-    match header.kind {
-        Kind::Request => Ok(Some(header)),
-        Kind::Cancel => Ok(None),
-        kind => Err(corrupt(format!("a message of kind {kind:?} from a client"))),
-    }
-}
-
-fn corrupt(what: String) -> TransportError {
-    tracing::warn!(target: "strait", what, "corrupt input");
-    TransportError::Corrupt { what: what.into() }
 }

@@ -1,13 +1,13 @@
 //! What the lock protects: the connection, the calls, and who drives.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use strait_frame::Codec;
 use strait_sync::mutant;
 use strait_transport::{Connection, Error as TransportError, Message, SendError, Transport, TransportKind};
 
 use crate::{
-    calls::{Calls, Delivered},
+    calls::{Calls, Delivered, Next},
     deadline::Deadline,
     encode::{decode_error, send_header, send_value},
     error::Error,
@@ -23,11 +23,50 @@ pub(super) struct Core {
     pub(super) driving: bool,
     /// And it sleeps.
     pub(super) asleep: bool,
-    /// Calls to cancel, once there is room.
-    cancels: Vec<u32>,
+    /// Calls to cancel, and credit to give, once there is room.
+    owed: Vec<Header>,
+    /// Messages from the server that nobody asked for.
+    pub(super) events: Events,
     going_away: bool,
     pub(super) ended: Option<Error>,
     hint: usize,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Target {
+    pub(crate) method: u16,
+    /// The body is JSON.
+    pub(crate) json: bool,
+    /// The caller takes items.
+    pub(crate) stream: bool,
+}
+
+/// Messages from the server that nobody asked for, in order. Those beyond the bound push out the oldest.
+#[derive(Default)]
+pub(super) struct Events {
+    queue: VecDeque<(u16, Message)>,
+    dropped: u64,
+}
+
+impl Events {
+    const MAX: usize = 1024;
+
+    fn push(&mut self, method: u16, message: Message) {
+        if self.queue.len() == Self::MAX {
+            self.queue.pop_front();
+            self.dropped += 1;
+        }
+        self.queue.push_back((method, message));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(u16, Message)> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
 }
 
 /// How far a call came at once.
@@ -48,18 +87,59 @@ impl Core {
             calls: Calls::new(window),
             driving: false,
             asleep: false,
-            cancels: Vec::with_capacity(window),
+            owed: Vec::with_capacity(window),
+            events: Events::default(),
             going_away: false,
             ended: None,
             hint: 0,
         }
     }
 
+    /// Whether a call could begin, now or later.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.ended.is_none() && !self.going_away
+    }
+
     /// Takes a slot, then room in the ring, and sends.
     #[inline]
-    pub(super) fn begin<C, T>(&mut self, value: &T, deadline: &Deadline, wakers: &Wakers) -> Result<Begun, Error>
+    pub(super) fn begin<C, T>(
+        &mut self,
+        target: Target,
+        value: &T,
+        deadline: &Deadline,
+        wakers: &Wakers,
+    ) -> Result<Begun, Error>
     where
         C: Codec<T>,
+        T: ?Sized,
+    {
+        let begun = self.stage::<C, T>(target, value, deadline, wakers)?;
+        if let Begun::Sent(call) = begun {
+            match self.connection.publish() {
+                // The request may have gone out before what followed it found the peer gone, and its answer may be there.
+                Ok(()) | Err(TransportError::PeerGone) => {}
+                Err(error) => {
+                    self.calls.unsend(call);
+                    self.end(error.clone().into(), wakers);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(begun)
+    }
+
+    /// As [`begin`](Self::begin), into the open batch.
+    #[inline]
+    pub(super) fn stage<C, T>(
+        &mut self,
+        target: Target,
+        value: &T,
+        deadline: &Deadline,
+        wakers: &Wakers,
+    ) -> Result<Begun, Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
     {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
@@ -73,11 +153,16 @@ impl Core {
             self.calls.unsend(call);
             return Err(Error::Deadline);
         }
-        let header = Header { deadline: left, ..Header::of(Kind::Request, call) };
-        let sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint)
-            .and_then(|()| Ok(self.connection.publish()?));
-        match sent {
-            Ok(()) => Ok(Begun::Sent(call)),
+        let Target { method, json, stream } = target;
+        let header = Header { json, stream, method, deadline: left, ..Header::of(Kind::Request, call) };
+        match send_value::<C, T>(&mut self.connection, header, value, &mut self.hint) {
+            Ok(()) => {
+                if stream {
+                    self.calls.begin_stream(call);
+                    self.owe(Header { method: Calls::CREDIT as u16, ..Header::of(Kind::Credit, call) });
+                }
+                Ok(Begun::Sent(call))
+            }
             Err(SendError::Failed(error)) => {
                 self.calls.unsend(call);
                 if !matches!(error, TransportError::TooLarge { .. } | TransportError::Encode(_)) {
@@ -87,6 +172,33 @@ impl Core {
             }
             Err(_full) => {
                 self.calls.unsend(call);
+                self.drain(wakers);
+                Ok(Begun::NoRoom)
+            }
+        }
+    }
+
+    /// Sends a message that nobody answers: needs no slot.
+    pub(super) fn notify<C, T>(&mut self, method: u16, value: &T, wakers: &Wakers) -> Result<Begun, Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        let header = Header { method, ..Header::of(Kind::Notify, 0) };
+        let sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint)
+            .and_then(|()| Ok(self.connection.publish()?));
+        match sent {
+            Ok(()) => Ok(Begun::Sent(0)),
+            Err(SendError::Failed(error)) => {
+                if !matches!(error, TransportError::TooLarge { .. } | TransportError::Encode(_)) {
+                    self.end(error.clone().into(), wakers);
+                }
+                Err(error.into())
+            }
+            Err(_full) => {
                 self.drain(wakers);
                 Ok(Begun::NoRoom)
             }
@@ -127,8 +239,9 @@ impl Core {
                 Err(error) => self.end(error.into(), wakers),
             }
         }
-        if !self.cancels.is_empty() {
-            self.flush_cancels();
+        if !self.owed.is_empty() {
+            self.flush_owed();
+            let _ = self.connection.publish(); // the connection's end shows itself to whoever reads
         }
     }
 
@@ -139,6 +252,19 @@ impl Core {
         };
         let answer = match header.kind {
             Kind::Reply => Ok(message),
+            Kind::Item => {
+                match self.calls.deliver_item(header.call, message) {
+                    Delivered::To(slot) => wakers.wake_call(slot),
+                    Delivered::LateItem => {}
+                    _ => self.corrupt(&format!("an item for call {:#x}, which takes none", header.call), wakers),
+                }
+                return;
+            }
+            Kind::Notify => {
+                self.events.push(header.method, message);
+                wakers.wake_events();
+                return;
+            }
             Kind::Error => match decode_error(&message[HEADER_BYTES..]) {
                 Ok(error) => Err(error),
                 Err(what) => return self.corrupt(&what, wakers),
@@ -151,12 +277,14 @@ impl Core {
                 wakers.wake_slot();
                 return;
             }
-            Kind::Request | Kind::Cancel => return self.corrupt("a request from the server", wakers),
+            Kind::Request | Kind::Cancel | Kind::Credit => {
+                return self.corrupt("a request from the server", wakers);
+            }
         };
         match self.calls.deliver(header.call, answer) {
             Delivered::To(slot) => mutant!(deliver_without_wake, wakers.wake_call(slot), ()),
             Delivered::Late => wakers.wake_slot(),
-            Delivered::Unknown => {
+            Delivered::LateItem | Delivered::Unknown => {
                 self.corrupt(&format!("an answer to call {:#x}, which is not in flight", header.call), wakers);
             }
         }
@@ -190,19 +318,46 @@ impl Core {
     /// Nobody waits for a call any more. Who waits for a slot is woken by [`Wakers::clear`].
     pub(super) fn abandon(&mut self, call: u32) {
         if self.calls.abandon(call) {
-            self.cancels.push(call);
-            self.flush_cancels();
+            self.owed.retain(|owed| owed.call != call);
+            self.owe(Header::of(Kind::Cancel, call));
+            let _ = self.connection.publish(); // the connection's end shows itself to whoever reads
         }
     }
 
-    /// Best effort: what finds no room waits for the next who drives.
-    fn flush_cancels(&mut self) {
-        while let Some(&call) = self.cancels.last() {
-            if self.ended.is_none() && send_header(&mut self.connection, Header::of(Kind::Cancel, call)).is_err() {
+    /// The next of several answers: an item, the end, or the connection's end.
+    pub(super) fn next_item(&mut self, call: u32) -> Option<Next> {
+        match self.calls.take_next(call) {
+            Some(Next::Item(item, due)) => {
+                if due > 0 {
+                    self.owe(Header { method: due as u16, ..Header::of(Kind::Credit, call) });
+                    let _ = self.connection.publish(); // the connection's end shows itself to whoever reads
+                }
+                Some(Next::Item(item, due))
+            }
+            Some(end) => Some(end),
+            None => {
+                let ended = self.ended.clone()?;
+                self.calls.abandon(call);
+                Some(Next::End(Err(ended)))
+            }
+        }
+    }
+
+    /// Sends a header now, or when there is room.
+    fn owe(&mut self, header: Header) {
+        self.owed.push(header);
+        self.flush_owed();
+    }
+
+    /// What finds no room waits for the next who drives. Not published.
+    fn flush_owed(&mut self) {
+        let mut sent = 0;
+        for header in &self.owed {
+            if self.ended.is_none() && send_header(&mut self.connection, *header).is_err() {
                 break;
             }
-            self.cancels.pop();
+            sent += 1;
         }
-        let _ = self.connection.publish();
+        self.owed.drain(..sent);
     }
 }

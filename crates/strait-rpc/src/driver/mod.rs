@@ -16,6 +16,7 @@
 //!    the bytes meanwhile would leave it asleep. (In memory the peer's doorbell ends the sleep whoever reads.)
 //! 4. Who leaves while nobody drives wakes one that waits for an answer; where there is none, all who wait for a slot or room.
 
+mod batch;
 mod core;
 mod park;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
@@ -31,6 +32,7 @@ use strait_sync::primitive::{Mutex, MutexGuard};
 use strait_transport::{Connection, Error as TransportError, Stats, Transport, TransportKind};
 
 use self::core::Core;
+pub(crate) use self::core::Target;
 use crate::wakers::Wakers;
 
 /// A connection and the calls in flight on it.
@@ -91,6 +93,18 @@ impl Driver {
         self.lock().calls.late_replies()
     }
 
+    /// Messages that the server sent by itself and that nobody took in time.
+    pub(crate) fn dropped_events(&self) -> u64 {
+        self.lock().events.dropped()
+    }
+
+    /// Whether a call has a chance here, as far as what has come says. Waits for nothing.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut core = self.lock();
+        core.drain(&self.wakers);
+        core.takes_calls()
+    }
+
     /// Ends the connection in good order; calls in flight end in [`TransportError::Closed`].
     pub(crate) fn close(&self) {
         let mut core = self.lock();
@@ -101,7 +115,6 @@ impl Driver {
     }
 
     /// Nobody waits for a call any more: cancels it, without waiting.
-    #[cfg(all(feature = "tokio", not(strait_loom)))]
     pub(crate) fn abandon(&self, call: u32) {
         let mut core = self.lock();
         core.abandon(call);

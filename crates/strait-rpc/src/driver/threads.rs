@@ -8,17 +8,24 @@ use strait_transport::{Interest, Message, Transport, TransportKind};
 
 use super::{
     Driver, Locked,
-    core::Begun,
+    batch::Batch,
+    core::{Begun, Core, Target},
     park::{park, thread_waker, yield_now},
 };
-use crate::{calls::Calls, deadline::Deadline, error::Error};
+use crate::{
+    calls::{Calls, Next},
+    deadline::Deadline,
+    error::Error,
+};
 
 /// What a thread waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want {
     Slot,
     Room,
+    /// The answer of a call, or the next of several.
     Reply(u32),
+    Event,
 }
 
 impl Driver {
@@ -29,10 +36,130 @@ impl Driver {
     const FLUSH_EVERY: Duration = Duration::from_millis(5);
 
     /// Makes one call and waits for its answer in this thread, until `deadline`.
-    pub(crate) fn call_blocking<C, T>(&self, value: &T, mut deadline: Deadline) -> Result<Message, Error>
+    pub(crate) fn call_blocking<C, T>(
+        &self,
+        target: Target,
+        value: &T,
+        mut deadline: Deadline,
+    ) -> Result<Message, Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        let begin = |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers);
+        let (mut core, call) = self.send_blocking(begin, &mut deadline)?;
+        loop {
+            core.drain(&self.wakers);
+            if let Some(answer) = core.answer(call) {
+                self.wakers.clear(Calls::slot(call));
+                self.leave(core);
+                return answer;
+            }
+            if deadline.is_past() {
+                return Err(self.give_up(core, call));
+            }
+            core = self.wait(core, Want::Reply(call), &mut deadline);
+            core.drain(&self.wakers);
+            if !core.calls.is_done(call) {
+                deadline.at(); // not a warm call: from here on the clock counts
+            }
+        }
+    }
+
+    /// Begins a call whose answers are taken one by one; it ends with [`Next::End`], or is [abandoned](Self::abandon).
+    pub(crate) fn begin_blocking<C, T>(&self, target: Target, value: &T, mut deadline: Deadline) -> Result<u32, Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        let begin = |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers);
+        let (core, call) = self.send_blocking(begin, &mut deadline)?;
+        self.leave(core);
+        Ok(call)
+    }
+
+    /// Waits for the next of several answers.
+    pub(crate) fn next_blocking(&self, call: u32, deadline: &mut Deadline) -> Next {
+        let mut core = self.lock();
+        loop {
+            core.drain(&self.wakers);
+            if let Some(next) = core.next_item(call) {
+                if matches!(next, Next::End(_)) {
+                    self.wakers.clear(Calls::slot(call));
+                }
+                self.leave(core);
+                return next;
+            }
+            if deadline.is_past() {
+                return Next::End(Err(self.give_up(core, call)));
+            }
+            deadline.at();
+            core = self.wait(core, Want::Reply(call), deadline);
+        }
+    }
+
+    /// Sends a message that nobody answers; waits for room until `deadline`.
+    pub(crate) fn notify_blocking<C, T>(&self, method: u16, value: &T, mut deadline: Deadline) -> Result<(), Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        let begin = |core: &mut Core, _: &Deadline| core.notify::<C, T>(method, value, &self.wakers);
+        let (core, _) = self.send_blocking(begin, &mut deadline)?;
+        self.leave(core);
+        Ok(())
+    }
+
+    /// Waits for something that the server sends by itself: its method and the message. `None` is the deadline.
+    pub(crate) fn event_blocking(&self, mut deadline: Deadline) -> Result<Option<(u16, Message)>, Error> {
+        let mut core = self.lock();
+        loop {
+            core.drain(&self.wakers);
+            let event = core.events.pop();
+            let ended = core.ended.clone();
+            if event.is_some() || ended.is_some() || deadline.is_past() {
+                self.leave(core);
+                return match (event, ended) {
+                    (None, Some(ended)) => Err(ended),
+                    (event, _) => Ok(event),
+                };
+            }
+            deadline.at();
+            core = self.wait(core, Want::Event, &mut deadline);
+        }
+    }
+
+    /// Makes several calls at once and waits for all their answers.
+    pub(crate) fn batch_blocking<C, T>(&self, requests: &[T], mut deadline: Deadline) -> Vec<Result<Message, Error>>
     where
         C: Codec<T>,
     {
+        let mut batch = Batch::new(requests.len());
+        let mut core = self.lock();
+        while !batch.advance::<C, T>(&mut core, requests, &deadline, &self.wakers) {
+            if deadline.is_past() {
+                batch.give_up(&mut core, &self.wakers, &Error::Deadline);
+                break;
+            }
+            deadline.at();
+            batch.register(&self.wakers, &thread_waker());
+            core = match batch.waits_for() {
+                Some(call) => self.wait(core, Want::Reply(call), &mut deadline),
+                None if core.calls.has_free() => self.wait(core, Want::Room, &mut deadline),
+                None => self.wait(core, Want::Slot, &mut deadline),
+            };
+        }
+        self.leave(core);
+        batch.into_answers()
+    }
+
+    /// Takes the lock and begins a call, waiting for a slot and for room.
+    #[inline]
+    fn send_blocking<'a>(
+        &'a self,
+        mut begin: impl FnMut(&mut Core, &Deadline) -> Result<Begun, Error>,
+        deadline: &mut Deadline,
+    ) -> Result<(Locked<'a>, u32), Error> {
         let mut core = match self.core.try_lock() {
             Some(core) => core,
             None => {
@@ -41,9 +168,9 @@ impl Driver {
             }
         };
         let mut had_no_room = false;
-        let call = loop {
-            let want = match core.begin::<C, T>(value, &deadline, &self.wakers) {
-                Ok(Begun::Sent(call)) => break call,
+        loop {
+            let want = match begin(&mut core, deadline) {
+                Ok(Begun::Sent(call)) => return Ok((core, call)),
                 Ok(Begun::NoSlot) => Want::Slot,
                 Ok(Begun::NoRoom) => Want::Room,
                 Err(error) => {
@@ -59,32 +186,21 @@ impl Driver {
                 core = self.lock();
             }
             had_no_room = want == Want::Room;
-            core = self.wait(core, want, &mut deadline);
+            core = self.wait(core, want, deadline);
             core.drain(&self.wakers);
             if deadline.is_past() {
                 self.leave(core);
                 return Err(Error::Deadline);
-            }
-        };
-        loop {
-            core.drain(&self.wakers);
-            if let Some(answer) = core.answer(call) {
-                self.wakers.clear(Calls::slot(call));
-                self.leave(core);
-                return answer;
-            }
-            if deadline.is_past() {
-                core.abandon(call);
-                self.wakers.clear(Calls::slot(call));
-                self.leave(core);
-                return Err(Error::Deadline);
-            }
-            core = self.wait(core, Want::Reply(call), &mut deadline);
-            core.drain(&self.wakers);
-            if !core.calls.is_done(call) {
-                deadline.at(); // not a warm call: from here on the clock counts
             }
         }
+    }
+
+    /// The deadline has passed.
+    fn give_up(&self, mut core: Locked<'_>, call: u32) -> Error {
+        core.abandon(call);
+        self.wakers.clear(Calls::slot(call));
+        self.leave(core);
+        Error::Deadline
     }
 
     /// A thread leaves; if nobody drives, another is woken to do it (rule 4).
@@ -122,6 +238,7 @@ impl Driver {
         match want {
             Want::Reply(call) => self.wakers.set(Calls::slot(call), &waker),
             Want::Slot => self.wakers.add_slot(&waker),
+            Want::Event => self.wakers.add_event(&waker),
             Want::Room => {
                 self.wakers.add_room(&waker);
                 // A driver that sleeps did not know that somebody would wait for room: its sleep must end for that too.
@@ -175,7 +292,7 @@ impl Driver {
                 Want::Reply(call) => core.calls.is_done(call),
                 // Somebody may have come who waits for an answer, and then a slot waiter must not drive.
                 Want::Slot => core.calls.has_callers() || core.calls.has_free(),
-                Want::Room => false,
+                Want::Room | Want::Event => false,
             };
             if done || core.ended.is_some() || deadline.is_past() {
                 return core;

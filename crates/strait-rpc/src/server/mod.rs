@@ -12,10 +12,19 @@ use std::{
 };
 
 use strait_frame::{Codec, Rkyv};
-use strait_transport::{Listener, Options};
+use strait_transport::{CODEC_ANY, Listener, Options};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{SERVICE_RPC, encode::schema, error::Error, request::Request};
+use crate::{
+    METHODS_SCHEMA, SERVICE_RPC,
+    counters::{Counters, ServerStats},
+    description::Description,
+    encode::schema,
+    error::Error,
+    policy::{Policy, Total},
+    request::Request,
+    service::{Methods, Service, Single},
+};
 use session::Session;
 
 /// A service whose handler is async.
@@ -32,20 +41,38 @@ pub struct Server<C = Rkyv> {
     listener: Listener,
     schema: u64,
     stop: Arc<watch::Sender<bool>>,
+    counters: Arc<Counters>,
+    policy: Policy,
     codec: PhantomData<fn() -> C>,
+}
+
+/// What the clients of a server have in common.
+struct Shared<S> {
+    service: Arc<S>,
+    description: Arc<Description>,
+    counters: Arc<Counters>,
+    policy: Policy,
+    total: Total,
 }
 
 /// Shuts a server down from anywhere.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     stop: Arc<watch::Sender<bool>>,
+    counters: Arc<Counters>,
 }
 
 impl ServerHandle {
     /// Ends [`Server::serve`]: no new clients, no new calls; those in flight are finished, and a client that does not read its
     /// answers is given a second. May be called more than once.
     pub fn shutdown(&self) {
+        self.counters.stop();
         self.stop.send_replace(true);
+    }
+
+    /// What the server has done so far. A client's calls are added whenever it has nothing to do at the moment.
+    pub fn stats(&self) -> ServerStats {
+        self.counters.stats()
     }
 }
 
@@ -81,12 +108,20 @@ impl<C: 'static> Server<C> {
     pub fn bind_as(name: &str, options: &Options) -> Result<Self, Error> {
         let listener = Listener::bind_async(name, options)?;
         let stop = Arc::new(watch::Sender::new(false));
-        Ok(Self { listener, schema: options.schema, stop, codec: PhantomData })
+        let (counters, policy) = (Arc::new(Counters::new()), Policy::default());
+        Ok(Self { listener, schema: options.schema, stop, counters, policy, codec: PhantomData })
     }
 
     /// A handle that shuts the server down.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { stop: self.stop.clone() }
+        ServerHandle { stop: self.stop.clone(), counters: self.counters.clone() }
+    }
+
+    /// Sets how much of the server its clients may take (default: no limit but each client's window).
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// Where the service's socket lies.
@@ -115,7 +150,28 @@ impl<C: 'static> Server<C> {
     {
         let schema = if self.schema == 0 { schema::<C, Req, Resp>() } else { self.schema };
         self.listener.identify(SERVICE_RPC, <C as Codec<Req>>::ID, schema);
-        let handler = Arc::new(handler);
+        self.run(Single::<C, Req, Resp, E, F>::new(handler)).await
+    }
+
+    /// Serves several methods, each with types of its own, until [`ServerHandle::shutdown`]. Clients call them by name, through a
+    /// [`Proxy`](crate::Proxy). For the rest as [`serve`](Self::serve).
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn serve_methods(mut self, methods: Methods<C>) -> Result<(), Error> {
+        self.listener.identify(SERVICE_RPC, CODEC_ANY, METHODS_SCHEMA);
+        self.run(methods).await
+    }
+
+    async fn run<S: Service>(self, service: S) -> Result<(), Error> {
+        let shared = Arc::new(Shared {
+            description: Arc::new(service.description()),
+            service: Arc::new(service),
+            counters: self.counters.clone(),
+            policy: self.policy.clone(),
+            total: Total::default(),
+        });
         let mut stop = self.stop.subscribe();
         let mut sessions = JoinSet::new();
         loop {
@@ -125,7 +181,7 @@ impl<C: 'static> Server<C> {
                 Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
                 accepted = self.listener.accept_async() => match accepted {
                     Ok(incoming) => {
-                        let (handler, mut stop) = (handler.clone(), self.stop.subscribe());
+                        let (shared, mut stop) = (shared.clone(), self.stop.subscribe());
                         sessions.spawn(async move {
                             let shaken = tokio::select! {
                                 biased;
@@ -133,8 +189,11 @@ impl<C: 'static> Server<C> {
                                 shaken = incoming.handshake_async() => shaken,
                             };
                             match shaken {
-                                Ok(connection) => Session::<C, Req, Resp, E, F, Fut>::new(connection, handler).run(stop).await,
-                                Err(error) => tracing::debug!(target: "strait", %error, "a handshake failed"),
+                                Ok(connection) => Session::new(connection, &shared).run(stop).await,
+                                Err(error) => {
+                                    shared.counters.refuse();
+                                    tracing::debug!(target: "strait", %error, "a handshake failed");
+                                }
                             }
                         });
                     }

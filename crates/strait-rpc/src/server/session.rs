@@ -1,45 +1,44 @@
 //! One client of an async server.
 
 use std::{
-    collections::VecDeque,
-    fmt::Display,
-    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use strait_frame::Codec;
-use strait_transport::{Connection, Error as TransportError, Interest, Message, SendError, Transport};
-use tokio::sync::watch;
+use strait_transport::{Connection, Error as TransportError, Interest, Message, Transport};
+use tokio::{sync::watch, time::Sleep};
 
-use super::slots::{Outcome, Slots};
+use super::{
+    Shared,
+    slots::{Outcome, Slots},
+};
 use crate::{
-    encode::{send_error, send_header, send_value},
+    counters::Counted,
+    description::Description,
     error::Code,
     header::{Header, Kind},
-    request::Request,
+    outbox::{Outbox, corrupt},
+    policy::Allowance,
+    push::ClientHandle,
+    refused::Refused,
+    reserved,
+    service::Service,
 };
 
-/// An answer that waits for room in the client's ring.
-enum Answer<Resp> {
-    Reply(Resp),
-    Error(Code, String),
-}
-
-/// A connection and its handlers.
-pub(super) struct Session<C, Req, Resp, E, F, Fut> {
-    connection: Connection,
-    handler: Arc<F>,
-    slots: Slots<Fut>,
-    /// Answers that are not sent yet. At most a window full: nothing else is taken in until they are.
-    answers: VecDeque<(u32, Answer<Resp>)>,
+/// A connection and the calls in flight on it.
+pub(super) struct Session<S: Service> {
+    service: Arc<S>,
+    calls: Slots<S::Answers>,
+    /// Answers that found no room are kept here. At most a window full: nothing else is taken in until they are out.
+    out: Outbox,
     window: usize,
-    hint: usize,
     going_away: bool,
-    types: PhantomData<fn(Req, C) -> E>,
+    allowance: Allowance,
+    description: Arc<Description>,
+    client: ClientHandle,
 }
 
 /// Messages that are taken in before handlers get their turn.
@@ -48,74 +47,106 @@ const MAX_BATCH: usize = 64;
 const MAX_ROUNDS: usize = 8;
 /// What a client is given to read its last answers, once the server shuts down and all handlers are done.
 const GRACE: Duration = Duration::from_secs(1);
+/// How much later than its caller a handler may learn that nobody waits: timers are coarse, and a cancel comes first.
+const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 
-impl<C, Req, Resp, E, F, Fut> Session<C, Req, Resp, E, F, Fut>
-where
-    C: Codec<Req> + Codec<Resp>,
-    E: Display,
-    F: Fn(Request<Req, C>) -> Fut,
-    Fut: Future<Output = Result<Resp, E>>,
-{
-    pub(super) fn new(connection: Connection, handler: Arc<F>) -> Self {
+impl<S: Service> Session<S> {
+    pub(super) fn new(connection: Connection, shared: &Shared<S>) -> Self {
         let window = connection.max_in_flight() as usize;
+        let client = Counted::new(shared.counters.clone());
+        let calls = Slots::new(window);
+        let max_bytes = connection.limits().max_send_bytes;
         Self {
-            connection,
-            handler,
-            slots: Slots::new(window),
-            answers: VecDeque::with_capacity(window),
+            client: ClientHandle::new(calls.task().clone(), shared.description.clone(), max_bytes),
+            service: shared.service.clone(),
+            calls,
+            out: Outbox::new(connection, client),
             window,
-            hint: 0,
             going_away: false,
-            types: PhantomData,
+            allowance: Allowance::new(&shared.policy, &shared.total),
+            description: shared.description.clone(),
         }
     }
 
     /// Serves until the client leaves, or until `stop` and all calls are finished.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut stopped = pin!(super::stopped(&mut stop));
-        let mut grace = pin!(None::<tokio::time::Sleep>);
+        let mut timer = pin!(None::<Sleep>);
         let outcome = std::future::poll_fn(|cx| {
             if !self.going_away && stopped.as_mut().poll(cx).is_ready() {
                 self.going_away = true;
-                // Best effort: a client without room for it learns by the end of the connection.
-                let _ = send_header(&mut self.connection, Header::of(Kind::GoAway, 0));
-            }
-            let polled = self.poll(cx);
-            if polled.is_pending() && self.going_away && self.slots.is_empty() {
-                // Only a client that does not read keeps this open.
-                if grace.is_none() {
-                    grace.set(Some(tokio::time::sleep(GRACE)));
-                }
-                if grace.as_mut().as_pin_mut().is_some_and(|grace| grace.poll(cx).is_ready()) {
-                    return Poll::Ready(Err(TransportError::TimedOut { what: "the last reply to a client" }));
+                if let Err(error) = self.out.message(Header::of(Kind::GoAway, 0), &[]) {
+                    return Poll::Ready(Err(error));
                 }
             }
-            polled
+            loop {
+                match self.poll(cx) {
+                    Poll::Ready(outcome) => return Poll::Ready(outcome),
+                    Poll::Pending => std::task::ready!(self.poll_timer(cx, timer.as_mut()))?,
+                }
+            }
         })
         .await;
         match outcome {
             Ok(()) | Err(TransportError::Closed) => tracing::info!(target: "strait", "a client left"),
             Err(error) => tracing::info!(target: "strait", %error, "a client is gone"),
         }
-        self.connection.close();
+        self.client.close();
+        self.out.connection.close();
+    }
+
+    /// Waits for what no message tells of: the end of a caller's patience, and of ours with a client that does not read.
+    fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Option<Sleep>>,
+    ) -> Poll<Result<(), TransportError>> {
+        if self.calls.is_empty() && !self.going_away {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        let last_call = self.going_away && self.calls.is_empty();
+        let until = match last_call {
+            true => Some(now + GRACE),
+            false => self.calls.next_deadline(now).map(|until| until + DEADLINE_SLACK),
+        };
+        let Some(until) = until else { return Poll::Pending };
+        // Set anew only where an earlier end has come up, and for the grace, which runs once.
+        let set = timer.as_ref().as_pin_ref().map(|timer| timer.deadline().into_std());
+        if set.is_none_or(|set| until < set) {
+            timer.set(Some(tokio::time::sleep_until(until.into())));
+        }
+        let Some(sleep) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
+        std::task::ready!(sleep.poll(cx));
+        timer.set(None);
+        if last_call {
+            return Poll::Ready(Err(TransportError::TimedOut { what: "the last reply to a client" }));
+        }
+        while let Some(call) = self.calls.take_expired(Instant::now()) {
+            self.allowance.give_back();
+            self.out.error(call, Code::CANCELLED, "its deadline passed, and its handler was dropped")?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.slots.register(cx.waker());
+        self.calls.register(cx.waker());
         // A client that never stops must not keep the task from giving others their turn.
         for _ in 0..MAX_ROUNDS {
             let mut progressed = self.take_in()?;
-            progressed |= self.run_handlers();
-            progressed |= self.send_answers()?;
-            self.connection.publish()?;
+            progressed |= self.run_handlers()?;
+            progressed |= self.out.flush()?;
+            progressed |= self.client.send(&mut self.out)?;
+            self.out.connection.publish()?;
             if progressed {
                 continue;
             }
-            if self.going_away && self.slots.is_empty() && self.answers.is_empty() {
+            if self.going_away && self.calls.is_empty() && self.out.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let interest = Interest::data_and(!self.answers.is_empty());
-            match self.connection.poll_ready(cx, interest) {
+            self.out.client.settle(&self.out.connection);
+            let interest = Interest::data_and(!self.out.is_empty());
+            match self.out.connection.poll_ready(cx, interest) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -128,15 +159,10 @@ where
     /// Receives requests and starts their handlers.
     fn take_in(&mut self) -> Result<bool, TransportError> {
         let mut taken = 0;
-        while taken < MAX_BATCH {
-            match self.connection.try_recv() {
-                Ok(Some(message)) => self.on_message(message)?,
-                Ok(None) => break,
-                Err(error @ TransportError::Checksum { .. }) => {
-                    return Err(corrupt(format!("an rpc request was lost: {error}")));
-                }
-                Err(error) => return Err(error),
-            }
+        while taken < MAX_BATCH
+            && let Some(message) = self.out.receive()?
+        {
+            self.on_message(message)?;
             taken += 1;
         }
         Ok(taken > 0)
@@ -144,99 +170,94 @@ where
 
     fn on_message(&mut self, message: Message) -> Result<(), TransportError> {
         let header = Header::decode(&message).map_err(corrupt)?;
-        let call = header.call;
         match header.kind {
-            Kind::Request => {}
-            Kind::Cancel => {
-                if self.slots.cancel(call) {
-                    self.refuse(call, Code::CANCELLED, "its handler was dropped");
-                }
-                return Ok(());
+            Kind::Request => self.on_request(header, message),
+            Kind::Cancel if self.calls.cancel(header.call) => {
+                self.allowance.give_back();
+                self.out.error(header.call, Code::CANCELLED, "its handler was dropped")
             }
-            kind => return Err(corrupt(format!("a message of kind {kind:?} from a client"))),
+            // Its call has been answered already.
+            Kind::Cancel => Ok(()),
+            Kind::Credit => {
+                self.calls.grant(header.call, header.method.into());
+                Ok(())
+            }
+            Kind::Notify => {
+                if let Err(too_much) = self.allowance.pass(message.len()) {
+                    tracing::debug!(target: "strait", too_much, "dropped a notification");
+                    return Ok(());
+                }
+                match catch_unwind(AssertUnwindSafe(|| self.service.notify(&header, message, &self.client))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(refused)) => {
+                        tracing::debug!(target: "strait", text = refused.text, "dropped a notification")
+                    }
+                    Err(_panic) => tracing::error!(target: "strait", "a handler of notifications panicked"),
+                }
+                Ok(())
+            }
+            kind => Err(corrupt(format!("a message of kind {kind:?} from a client"))),
         }
-        if self.slots.len() + self.answers.len() >= self.window {
+    }
+
+    fn on_request(&mut self, header: Header, message: Message) -> Result<(), TransportError> {
+        if self.calls.len() + self.out.unanswered() >= self.window {
             return Err(corrupt(format!("more than the {} calls in flight that were agreed", self.window)));
         }
+        self.out.client.call();
+        if reserved::answer(&header, &self.description, &mut self.out)? {
+            return Ok(());
+        }
         if self.going_away {
-            self.refuse(call, Code::SHUTTING_DOWN, "try another server");
-        } else if header.method != 0 {
-            let text = format!("this service has only method 0, the call is for {}", header.method);
-            self.refuse(call, Code::UNKNOWN_METHOD, &text);
-        } else if header.deadline.is_some_and(|left| left.is_zero()) {
-            self.refuse(call, Code::DEADLINE, "it was not executed");
-        } else {
-            match Request::open(message, header.deadline) {
-                Ok(request) => self.start(call, request),
-                Err(error) => self.refuse(call, Code::BAD_REQUEST, &error.to_string()),
-            }
+            return self.out.error(header.call, Code::SHUTTING_DOWN, "try another server");
         }
-        Ok(())
-    }
-
-    fn start(&mut self, call: u32, request: Request<Req, C>) {
+        if header.deadline.is_some_and(|left| left.is_zero()) {
+            return self.out.error(header.call, Code::DEADLINE, "it was not executed");
+        }
+        if let Err(too_much) = self.allowance.take(message.len()) {
+            return self.out.error(header.call, Code::BUSY, too_much);
+        }
         // A plain closure may do its work, and panic, before it returns its future.
-        match catch_unwind(AssertUnwindSafe(|| (self.handler)(request))) {
-            Ok(future) => {
-                let started = self.slots.start(call, future);
+        match catch_unwind(AssertUnwindSafe(|| self.service.start(&header, message, &self.client))) {
+            Ok(Ok(answers)) => {
+                let started = self.calls.start(header, answers);
                 debug_assert!(started, "the window was checked before");
+                Ok(())
             }
-            Err(_panic) => self.answers.push_back((call, panicked(call))),
+            Ok(Err(Refused { code, text })) => {
+                self.allowance.give_back();
+                self.out.error(header.call, code, &text)
+            }
+            Err(_panic) => {
+                self.allowance.give_back();
+                panicked(&mut self.out, header.call)
+            }
         }
     }
 
-    fn refuse(&mut self, call: u32, code: Code, text: &str) {
-        self.answers.push_back((call, Answer::Error(code, text.to_owned())));
-    }
-
-    fn run_handlers(&mut self) -> bool {
-        let answers = &mut self.answers;
-        self.slots.poll_ready(|call, outcome| {
-            let answer = match outcome {
-                Outcome::Returned(Ok(reply)) => Answer::Reply(reply),
-                Outcome::Returned(Err(error)) => match catch_unwind(AssertUnwindSafe(|| error.to_string())) {
-                    Ok(text) => Answer::Error(Code::HANDLER, text),
-                    Err(_panic) => panicked(call),
-                },
-                Outcome::Panicked => panicked(call),
+    fn run_handlers(&mut self) -> Result<bool, TransportError> {
+        let (service, out, allowance) = (&self.service, &mut self.out, &mut self.allowance);
+        let room = out.is_empty();
+        self.calls.poll_ready(room, |request, outcome| {
+            if !matches!(outcome, Outcome::Item(_)) {
+                allowance.give_back();
+            }
+            let (kind, value) = match outcome {
+                Outcome::Item(value) => (Kind::Item, value),
+                Outcome::Last(value) => (Kind::Reply, value),
+                Outcome::Panicked => return panicked(out, request.call).map(|()| true),
             };
-            answers.push_back((call, answer));
+            let header = Header { json: request.json, ..Header::of(kind, request.call) };
+            match catch_unwind(AssertUnwindSafe(|| service.send(header, value, out))) {
+                Ok(sent) => sent?,
+                Err(_panic) => panicked(out, request.call)?,
+            }
+            Ok(out.is_empty())
         })
     }
-
-    /// Sends as many answers as there is room for; never waits.
-    fn send_answers(&mut self) -> Result<bool, TransportError> {
-        let mut progressed = false;
-        while let Some((call, answer)) = self.answers.front_mut() {
-            let sent = match answer {
-                Answer::Reply(reply) => {
-                    let header = Header::of(Kind::Reply, *call);
-                    send_value::<C, Resp>(&mut self.connection, header, reply, &mut self.hint)
-                }
-                Answer::Error(code, text) => send_error(&mut self.connection, *call, *code, text),
-            };
-            match sent {
-                Ok(()) => {
-                    self.answers.pop_front();
-                    progressed = true;
-                }
-                Err(SendError::Failed(error @ (TransportError::TooLarge { .. } | TransportError::Encode(_)))) => {
-                    *answer = Answer::Error(Code::BAD_REPLY, error.to_string());
-                }
-                Err(SendError::Failed(error)) => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(progressed)
-    }
 }
 
-fn panicked<Resp>(call: u32) -> Answer<Resp> {
+fn panicked(out: &mut Outbox, call: u32) -> Result<(), TransportError> {
     tracing::error!(target: "strait", call, "a handler panicked");
-    Answer::Error(Code::PANICKED, "see the server's log".to_owned())
-}
-
-fn corrupt(what: String) -> TransportError {
-    tracing::warn!(target: "strait", what, "corrupt input");
-    TransportError::Corrupt { what: what.into() }
+    out.error(call, Code::PANICKED, "see the server's log")
 }

@@ -131,6 +131,8 @@ pub(crate) const REPLY: u8 = 2;
 pub(crate) const ERROR: u8 = 3;
 pub(crate) const CANCEL: u8 = 4;
 pub(crate) const GO_AWAY: u8 = 5;
+pub(crate) const ITEM: u8 = 7;
+pub(crate) const CREDIT: u8 = 8;
 
 /// The call id of an rpc message.
 pub(crate) fn call_of(message: &[u8]) -> u32 {

@@ -39,6 +39,14 @@ pub(crate) fn until_told() {
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
 }
 
+/// What runs the test `entry` of this binary again, in `role`.
+pub(crate) fn command(entry: &str, role: &str, options: &Options) -> Command {
+    let dir: &Path = options.runtime_dir.as_deref().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", entry, "--nocapture", "--test-threads=1"]).env(ROLE, role).env(RUNTIME_DIR, dir);
+    command
+}
+
 /// A child; killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -49,11 +57,7 @@ pub(crate) struct Process {
 impl Process {
     /// Runs the test `entry` of this binary again, in `role`.
     pub(crate) fn start(entry: &str, role: &str, options: &Options, env: &[(&str, &str)]) -> Self {
-        let dir: &Path = options.runtime_dir.as_deref().unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", entry, "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(RUNTIME_DIR, dir)
+        let mut child = command(entry, role, options)
             .envs(env.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -64,13 +64,22 @@ pub(super) fn slot_bit(hazard: u64) -> u64 {
 /// The hazard words of readers, each in memory of the reader's own, of type `W`.
 #[cfg(feature = "alloc")]
 pub struct PinTable<W: Words> {
+    /// Which table of this process it is.
+    id: u64,
     hazards: Vec<Option<(W, usize)>>,
 }
+
+/// How many tables there were, so that a pin is only taken back where it was granted.
+#[cfg(feature = "alloc")]
+static TABLES: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
 /// A pin that was granted. Give it to [`Writer::revoke`] when its reader is gone.
 #[cfg(feature = "alloc")]
 #[derive(Debug, PartialEq, Eq)]
-pub struct PinId(usize);
+pub struct PinId {
+    table: u64,
+    index: usize,
+}
 
 #[cfg(feature = "alloc")]
 impl<W: Words> Pins for PinTable<W> {}
@@ -101,7 +110,9 @@ impl<Own: WordsMut> Writer<Own> {
     /// sees it.
     pub fn with_pins<W: Words>(self) -> Writer<Own, PinTable<W>> {
         let hazards = (0..self.geometry.pins()).map(|_| None).collect();
-        self.pinned_by(PinTable { hazards })
+        // ORDERING: Relaxed; only the number itself matters.
+        let id = TABLES.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        self.pinned_by(PinTable { id, hazards })
     }
 }
 
@@ -153,7 +164,7 @@ impl<Own: WordsMut, W: Words> Writer<Own, PinTable<W>> {
             return Err(GrantError::NoPin(NoPin { pins: hazards.len() }));
         };
         hazards[index] = Some((memory, offset));
-        Ok(PinId(index))
+        Ok(PinId { table: self.pins.id, index })
     }
 
     /// Takes a pin back, and returns the reader's memory. What the reader still holds is overwritten by later writes:
@@ -162,6 +173,9 @@ impl<Own: WordsMut, W: Words> Writer<Own, PinTable<W>> {
     ///
     /// `None` for a pin that another writer granted.
     pub fn revoke(&mut self, pin: PinId) -> Option<W> {
-        self.pins.hazards.get_mut(pin.0)?.take().map(|(memory, _)| memory)
+        if pin.table != self.pins.id {
+            return None;
+        }
+        self.pins.hazards.get_mut(pin.index)?.take().map(|(memory, _)| memory)
     }
 }

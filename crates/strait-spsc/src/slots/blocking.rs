@@ -150,6 +150,7 @@ impl<T> Consumer<T, Parking<T>> {
     /// popped.
     pub fn pop(&mut self, deadline: Option<Instant>) -> Result<T, PopError> {
         if self.ready(1) == 0 {
+            self.release_leaked();
             let empty = self.head;
             self.storage.wait(deadline, |ring| ring.tail() != empty || ring.is_gone(End::Producer));
         }

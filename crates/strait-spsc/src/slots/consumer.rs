@@ -156,6 +156,7 @@ impl<T, S: Storage<T>> Consumer<T, S> {
         if gone && mutant!(slots_end_without_second_look, true, false) && self.ready(n) >= n as u64 {
             return Ok(());
         }
+        self.release_leaked();
         self.empty += 1;
         Err(if gone { PopError::Abandoned } else { PopError::Empty })
     }
@@ -171,6 +172,14 @@ impl<T, S: Storage<T>> Consumer<T, S> {
     pub(super) fn release(&mut self) {
         self.storage.ring().show_head(self.head);
         self.storage.wake();
+    }
+
+    /// Gives back what a leaked iterator has taken. Called before this end waits for values or says that there are too few: otherwise
+    /// it and a producer that waits for room would wait for each other.
+    pub(super) fn release_leaked(&mut self) {
+        if self.storage.ring().head() != self.head {
+            self.release();
+        }
     }
 
     /// Number of slots.

@@ -100,7 +100,8 @@ impl<'a, T, S: Storage<T>> IntoIterator for ReadChunk<'a, T, S> {
 }
 
 /// Moves the values of a [`ReadChunk`] out. When it is dropped the slots of those that were taken are released, all at once;
-/// the others stay in the ring. Where it is leaked ([`core::mem::forget`]) they are released with what is popped next.
+/// the others stay in the ring. Where it is leaked ([`core::mem::forget`]) they are released with what is popped next, or where
+/// that is refused.
 pub struct Taken<'a, T, S: Storage<T>> {
     release: ReleaseOnDrop<'a, T, S>,
     left: usize,

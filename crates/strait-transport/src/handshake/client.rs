@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Settled, frames::Control, greeting, is_ring, settle};
 use crate::{
     error::Error,
-    options::{MAX_RING_BYTES, Options},
+    options::{CODEC_ANY, MAX_RING_BYTES, Options},
     segment::{self, Own, Segments},
     socket::{
         fds::Fd,
@@ -37,8 +37,7 @@ impl AwaitWelcome {
         let same = greeting(options);
         let agrees = welcome.version == same.version
             && welcome.service == same.service
-            && welcome.codec == same.codec
-            && welcome.schema == same.schema
+            && (same.codec == CODEC_ANY || (welcome.codec == same.codec && welcome.schema == same.schema))
             && (1..=same.max_in_flight).contains(&welcome.max_in_flight)
             && matches!(welcome.record_align_bytes, 16 | 64)
             && is_ring(welcome.ring_bytes, MAX_RING_BYTES)

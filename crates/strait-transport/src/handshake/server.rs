@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Refusal},
-    options::Options,
+    options::{CODEC_ANY, Options},
     segment::{self, Segments},
     socket::{
         fds::Fd,
@@ -68,10 +68,12 @@ fn check(hello: &Greeting, options: &Options) -> Result<(), Refusal> {
     if client.service != server.service {
         return Err(Refusal::Service { server: server.service.into(), client: client.service.into() });
     }
-    if client.codec != server.codec {
+    if client.codec == CODEC_ANY {
+        // It knows no types, and says so: what it sends is checked message by message, as everything is.
+    } else if client.codec != server.codec {
         return Err(Refusal::Codec { server: server.codec.into(), client: client.codec.into() });
     }
-    if client.schema != server.schema {
+    if client.codec != CODEC_ANY && client.schema != server.schema {
         return Err(Refusal::Schema { server: server.schema, client: client.schema });
     }
     let max = options.limits.max_ring_bytes;

@@ -1,0 +1,258 @@
+//! clients: many client processes at once, each with one connection, calling as fast as they are answered.
+//!
+//! What is counted is answers, and the processor time that they cost all processes together. Every payload is filled anew, and
+//! every answer compared in full. Nothing is pinned: there are more processes than cores, and the system's scheduler is part of
+//! what is measured.
+
+use std::{
+    error::Error,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use strait::rpc::{self, blocking};
+
+use crate::{
+    engine::{Engine, Peer, Role, Side, spawn},
+    rpc::{Echo, SERVICE, check, options, runtime},
+    runner::{JsonRow, Plan},
+};
+
+/// The engines: how the server serves and how the clients call.
+const NAMES: [&str; 4] =
+    ["strait-socket-blocking", "strait-shm-blocking", "strait-shm-async", "strait-shm-blocking-batch16"];
+
+/// Clients at a time.
+const CLIENTS: [usize; 3] = [1, 16, 64];
+
+/// Calls of one batch.
+const BATCH: usize = 16;
+
+/// What one client process did.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Work {
+    requests: u64,
+    cpu_micros: u64,
+}
+
+/// What all of them did in one run.
+#[derive(Clone, Copy, Debug)]
+struct Sum {
+    requests_per_s: f64,
+    cpu_us_per_request: f64,
+}
+
+/// Runs all engines with all numbers of clients; whether that held.
+pub(crate) fn run(plan: &Plan, json: bool) -> bool {
+    let payloads = [64, 20_000];
+    let mut held = true;
+    let mut table = Vec::new();
+    for payload_bytes in payloads {
+        for clients in CLIENTS {
+            for name in NAMES {
+                let label = format!("{name}-{clients}");
+                if !plan.chooses(&label, payload_bytes) {
+                    continue;
+                }
+                let mut sums = Vec::new();
+                for run in 1..=plan.runs {
+                    let engine = Engine { scenario: "clients".into(), name: name.into(), payload_bytes };
+                    match measure(plan, engine, clients) {
+                        Ok(sum) => {
+                            if json {
+                                print(&label, payload_bytes, sum, run);
+                            }
+                            sums.push(sum);
+                        }
+                        Err(error) => {
+                            eprintln!("failed: {label} {payload_bytes} B: {error}");
+                            held = false;
+                        }
+                    }
+                }
+                table.push((label, payload_bytes, sums));
+            }
+        }
+    }
+    if !json {
+        println!("\nclients: processes with one connection each; not pinned; median of {} runs\n", plan.runs);
+        println!("{:<34} {:>9} {:>12} {:>16}", "engine-clients", "payload B", "requests/s", "CPU µs/request");
+        for (label, payload_bytes, sums) in table {
+            let median = |of: fn(&Sum) -> f64| crate::report::median(sums.iter().map(of).collect());
+            if sums.is_empty() {
+                println!("{label:<34} {payload_bytes:>9} failed");
+                continue;
+            }
+            let (requests, cpu) = (median(|sum| sum.requests_per_s), median(|sum| sum.cpu_us_per_request));
+            println!("{label:<34} {payload_bytes:>9} {requests:>12.0} {cpu:>16.2}");
+        }
+    }
+    held
+}
+
+fn print(engine: &str, payload_bytes: usize, sum: Sum, run: u32) {
+    let values =
+        [("requests_per_s", sum.requests_per_s, "1/s"), ("cpu_us_per_request", sum.cpu_us_per_request, "us")];
+    for (metric, value, unit) in values {
+        JsonRow { scenario: "clients", engine, payload_bytes, metric, value, unit, run }.print();
+    }
+}
+
+/// One run: a server and `clients` client processes, which start together.
+fn measure(plan: &Plan, engine: Engine, clients: usize) -> Result<Sum, Box<dyn Error>> {
+    let meet = std::env::temp_dir().join(format!("strait-bench-clients-{}", std::process::id()));
+    let role = Role {
+        engine,
+        side: Side::Client,
+        cores: plan.cores,
+        millis: plan.millis,
+        meet: meet.to_string_lossy().into_owned(),
+    };
+    let outcome = measure_at(&role, clients);
+    let _ = std::fs::remove_dir_all(&meet);
+    outcome
+}
+
+fn measure_at(role: &Role, clients: usize) -> Result<Sum, Box<dyn Error>> {
+    let server = Peer::start(role, role.meet.clone())?;
+    let mut workers: Vec<Child> = Vec::new();
+    for _ in 0..clients {
+        workers.push(spawn(role, Stdio::piped(), Stdio::piped())?);
+    }
+    let mut outputs: Vec<_> = workers.iter_mut().filter_map(|worker| worker.stdout.take().map(BufReader::new)).collect();
+    // Each says a line when it is warm, and begins when it is told a line.
+    let mut line = String::new();
+    for output in &mut outputs {
+        line.clear();
+        output.read_line(&mut line)?;
+        if line.trim() != "ready" {
+            return Err("a client ended before it was ready".into());
+        }
+    }
+    let server_before = cpu_micros(server.id())?;
+    let begin = Instant::now();
+    for worker in &mut workers {
+        worker.stdin.take().ok_or("no input")?.write_all(b"go\n")?;
+    }
+    let mut all = Work::default();
+    for output in &mut outputs {
+        line.clear();
+        output.read_line(&mut line)?;
+        let work: Work = serde_json::from_str(&line)?;
+        all.requests += work.requests;
+        all.cpu_micros += work.cpu_micros;
+    }
+    let elapsed = begin.elapsed().as_secs_f64();
+    let cpu = all.cpu_micros + cpu_micros(server.id())?.saturating_sub(server_before);
+    for mut worker in workers {
+        if !worker.wait()?.success() {
+            return Err("a client failed".into());
+        }
+    }
+    let requests = all.requests.max(1) as f64;
+    Ok(Sum { requests_per_s: requests / elapsed, cpu_us_per_request: cpu as f64 / requests })
+}
+
+/// Processor time that a process has used so far, over all its threads.
+fn cpu_micros(pid: u32) -> Result<u64, Box<dyn Error>> {
+    let mut nanos = 0;
+    for task in std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"))? {
+        // A thread that has just ended has taken its time with it: clients do not come and go while it is measured.
+        let schedstat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        nanos += schedstat.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(nanos / 1000)
+}
+
+/// One client process.
+pub(crate) fn work(role: &Role) -> Result<(), Box<dyn Error>> {
+    let is_async = role.engine.name.contains("-async");
+    if is_async { runtime()?.block_on(work_async(role)) } else { work_blocking(role) }
+}
+
+/// Tells that this client is warm, and waits until all are.
+fn ready() -> std::io::Result<()> {
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(())
+}
+
+fn done(requests: u64, before: u64) -> Result<(), Box<dyn Error>> {
+    let work = Work { requests, cpu_micros: cpu_micros(std::process::id())?.saturating_sub(before) };
+    println!("{}", serde_json::to_string(&work)?);
+    Ok(())
+}
+
+/// Calls before the measurement: the first go over the socket.
+const WARM_UP: usize = 50;
+
+fn work_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
+    let options = options(role);
+    let patience = Instant::now() + Duration::from_secs(20);
+    let client = loop {
+        match blocking::Client::<Vec<u8>, Vec<u8>, Echo>::connect_with(SERVICE, &options) {
+            Ok(client) => break client,
+            Err(error) if Instant::now() > patience => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let batch = if role.engine.name.contains("-batch") { BATCH } else { 1 };
+    let mut payloads = vec![vec![0u8; role.engine.payload_bytes]; batch];
+    let mut turn = |number: u64| -> Result<(), Box<dyn Error>> {
+        for (index, payload) in payloads.iter_mut().enumerate() {
+            payload.fill((number + index as u64) as u8);
+        }
+        match &payloads[..] {
+            [payload] => check(&client.call(payload)?, payload)?,
+            _ => {
+                for (reply, payload) in client.call_batch(&payloads).into_iter().zip(&payloads) {
+                    check(&reply?, payload)?;
+                }
+            }
+        }
+        Ok(())
+    };
+    for number in 0..WARM_UP {
+        turn(number as u64)?;
+    }
+    ready()?;
+    let before = cpu_micros(std::process::id())?;
+    let until = Instant::now() + Duration::from_millis(role.millis);
+    let mut turns = 0;
+    while Instant::now() < until {
+        turn(turns)?;
+        turns += 1;
+    }
+    done(turns * batch as u64, before)
+}
+
+async fn work_async(role: &Role) -> Result<(), Box<dyn Error>> {
+    let options = options(role);
+    let patience = Instant::now() + Duration::from_secs(20);
+    let client = loop {
+        match rpc::Client::<Vec<u8>, Vec<u8>, Echo>::connect_with(SERVICE, &options).await {
+            Ok(client) => break client,
+            Err(error) if Instant::now() > patience => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    let mut payload = vec![0u8; role.engine.payload_bytes];
+    for number in 0..WARM_UP {
+        payload.fill(number as u8);
+        check(&client.call(&payload).await?, &payload)?;
+    }
+    ready()?;
+    let before = cpu_micros(std::process::id())?;
+    let until = Instant::now() + Duration::from_millis(role.millis);
+    let mut turns = 0u64;
+    while Instant::now() < until {
+        payload.fill(turns as u8);
+        check(&client.call(&payload).await?, &payload)?;
+        turns += 1;
+    }
+    done(turns, before)
+}

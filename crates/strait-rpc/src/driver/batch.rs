@@ -1,0 +1,103 @@
+//! Several calls at once: one publication, one wake-up of the server.
+
+use std::task::Waker;
+
+use strait_frame::Codec;
+use strait_transport::{Message, Transport};
+
+use super::core::{Begun, Core, Target};
+use crate::{calls::Calls, deadline::Deadline, error::Error, wakers::Wakers};
+
+/// Calls that are sent together, as far as window and ring have room at a time, and their answers in the same order.
+pub(crate) struct Batch {
+    calls: Vec<Step>,
+    /// How many are begun.
+    begun: usize,
+    /// How many are over.
+    over: usize,
+}
+
+enum Step {
+    Waiting,
+    Sent(u32),
+    Over(Result<Message, Error>),
+}
+
+impl Batch {
+    pub(super) fn new(count: usize) -> Self {
+        Self { calls: (0..count).map(|_| Step::Waiting).collect(), begun: 0, over: 0 }
+    }
+
+    /// Sends what there is room for and takes in what has come; whether all calls are over.
+    pub(super) fn advance<C, T>(
+        &mut self,
+        core: &mut Core,
+        requests: &[T],
+        deadline: &Deadline,
+        wakers: &Wakers,
+    ) -> bool
+    where
+        C: Codec<T>,
+    {
+        core.drain(wakers);
+        for step in &mut self.calls[..self.begun] {
+            if let Step::Sent(call) = *step
+                && let Some(answer) = core.answer(call)
+            {
+                wakers.clear(Calls::slot(call));
+                *step = Step::Over(answer);
+                self.over += 1;
+            }
+        }
+        while let Some(request) = requests.get(self.begun) {
+            let step = match core.stage::<C, T>(Target::default(), request, deadline, wakers) {
+                Ok(Begun::Sent(call)) => Step::Sent(call),
+                Ok(Begun::NoSlot | Begun::NoRoom) => break,
+                Err(error) => Step::Over(Err(error)),
+            };
+            self.over += usize::from(matches!(step, Step::Over(_)));
+            self.calls[self.begun] = step;
+            self.begun += 1;
+        }
+        if let Err(error) = core.connection.publish() {
+            core.end(error.into(), wakers);
+        }
+        self.over == self.calls.len()
+    }
+
+    /// A call that is waited for: the first that is sent and not over. `None` where none is: then it is room that lacks.
+    pub(super) fn waits_for(&self) -> Option<u32> {
+        self.calls.iter().find_map(|step| if let Step::Sent(call) = step { Some(*call) } else { None })
+    }
+
+    /// Whoever takes in an answer to one of the calls wakes `waker`: it may make room for the next.
+    pub(super) fn register(&self, wakers: &Wakers, waker: &Waker) {
+        for step in &self.calls[..self.begun] {
+            if let Step::Sent(call) = *step {
+                wakers.set(Calls::slot(call), waker);
+            }
+        }
+    }
+
+    /// Nobody waits for the rest any more: it ends in `error`.
+    pub(super) fn give_up(&mut self, core: &mut Core, wakers: &Wakers, error: &Error) {
+        for step in &mut self.calls {
+            if let Step::Sent(call) = *step {
+                core.abandon(call);
+                wakers.clear(Calls::slot(call));
+            }
+            if !matches!(step, Step::Over(_)) {
+                *step = Step::Over(Err(error.clone()));
+            }
+        }
+    }
+
+    /// The answers, in the order of the requests.
+    pub(super) fn into_answers(self) -> Vec<Result<Message, Error>> {
+        let answer = |step| match step {
+            Step::Over(answer) => answer,
+            Step::Waiting | Step::Sent(_) => Err(Error::Deadline),
+        };
+        self.calls.into_iter().map(answer).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! From the name of a method to its number, after a look at whether both ends mean the same by it.
+
+use std::sync::OnceLock;
+
+use strait_frame::Codec;
+use strait_transport::{CODEC_ANY, Options};
+
+use crate::{
+    METHODS_SCHEMA, SERVICE_RPC,
+    description::{Description, MethodInfo, MethodKind},
+    encode::schema,
+    error::Error,
+};
+
+/// What a service said of itself, once it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    description: OnceLock<Description>,
+}
+
+impl Names {
+    pub(crate) fn known(&self) -> Option<&Description> {
+        self.description.get()
+    }
+
+    pub(crate) fn learn(&self, description: Description) -> &Description {
+        self.description.get_or_init(|| description)
+    }
+}
+
+/// As a client that compares types per method.
+pub(crate) fn identify(options: &Options) -> Options {
+    Options { service: SERVICE_RPC, codec: CODEC_ANY, schema: METHODS_SCHEMA, ..options.clone() }
+}
+
+impl Description {
+    /// The number of a method that is of this kind and has these types.
+    pub(crate) fn resolve<C, Req, Resp>(&self, name: &str, kind: MethodKind) -> Result<u16, Error>
+    where
+        C: Codec<Req> + Codec<Resp>,
+    {
+        let method = self.named(name, kind)?;
+        let (found, expected) = (method.schema, schema::<C, Req, Resp>());
+        if found != expected {
+            let what = format!("its types are others than this client's (schema {found:#x}, expected {expected:#x})");
+            return Err(Error::Method { name: name.into(), what: what.into() });
+        }
+        Ok(method.id)
+    }
+
+    /// The number of a method that takes JSON.
+    pub(crate) fn resolve_json(&self, name: &str) -> Result<u16, Error> {
+        let method = self.named(name, MethodKind::Call)?;
+        if !method.json {
+            let what = "it takes no JSON: the service has to add it with `call_json`".into();
+            return Err(Error::Method { name: name.into(), what });
+        }
+        Ok(method.id)
+    }
+
+    fn named(&self, name: &str, kind: MethodKind) -> Result<&MethodInfo, Error> {
+        let Some(method) = self.method(name) else {
+            let known: Vec<&str> = self.methods.iter().map(|method| method.name.as_str()).collect();
+            let what = format!("the service has no such method; it has: {}", known.join(", "));
+            return Err(Error::Method { name: name.into(), what: what.into() });
+        };
+        if method.kind != kind {
+            let what = format!("it is a {:?}, and was used as a {kind:?}", method.kind);
+            return Err(Error::Method { name: name.into(), what: what.into() });
+        }
+        Ok(method)
+    }
+}
+
+/// Reads the JSON that a reserved method, or one that was called with JSON, has answered with.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(message: &[u8]) -> Result<T, Error> {
+    let body = message.get(crate::header::HEADER_BYTES..).unwrap_or_default();
+    serde_json::from_slice(body).map_err(|error| Error::Json { what: error.to_string().into() })
+}

@@ -1,0 +1,44 @@
+//! Every example that runs alone does, to its good end.
+
+use std::{path::PathBuf, process::Command};
+
+fn runs(name: &str, says: &str) {
+    let runtime_dir = tempfile::tempdir().unwrap();
+    // Cargo puts the examples beside the directory of this test.
+    let mut path: PathBuf = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("examples");
+    path.push(name);
+    if !path.exists() {
+        // `cargo test` builds them all, `cargo test --test examples` does not.
+        let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "strait", "--example", name]).status();
+        assert!(built.is_ok_and(|status| status.success()), "cannot build the example {name}");
+    }
+    let output = Command::new(&path).env("XDG_RUNTIME_DIR", runtime_dir.path()).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains(says), "{said}");
+}
+
+macro_rules! examples {
+    ($($name:ident says $says:literal;)*) => {
+        $(#[test] fn $name() { runs(stringify!($name), $says); })*
+    };
+}
+
+examples! {
+    batch says "10000 calls in batches";
+    in_place says "in place: true";
+    json_calls says "42";
+    limits says "turned away";
+    methods says "hello strait! hello strait!";
+}
+
+#[cfg(feature = "tokio")]
+examples! {
+    cancel says "nobody waits any more: dropped";
+    notifications says "client: tick 4";
+    streaming says "client: 2401";
+}
