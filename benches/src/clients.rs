@@ -17,7 +17,8 @@ use strait::rpc::{self, blocking};
 
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
-    rpc::{Echo, SERVICE, check, options, runtime},
+    report::median,
+    rpc::{Echo, SERVICE, check, options, runtime, serve_async, serve_blocking},
     runner::{JsonRow, Plan},
 };
 
@@ -81,7 +82,7 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
         println!("\nclients: processes with one connection each; not pinned; median of {} runs\n", plan.runs);
         println!("{:<34} {:>9} {:>12} {:>16}", "engine-clients", "payload B", "requests/s", "CPU µs/request");
         for (label, payload_bytes, sums) in table {
-            let median = |of: fn(&Sum) -> f64| crate::report::median(sums.iter().map(of).collect());
+            let median = |of: fn(&Sum) -> f64| median(sums.iter().map(of).collect());
             if sums.is_empty() {
                 println!("{label:<34} {payload_bytes:>9} failed");
                 continue;
@@ -94,8 +95,7 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
 }
 
 fn print(engine: &str, payload_bytes: usize, sum: Sum, run: u32) {
-    let values =
-        [("requests_per_s", sum.requests_per_s, "1/s"), ("cpu_us_per_request", sum.cpu_us_per_request, "us")];
+    let values = [("requests_per_s", sum.requests_per_s, "1/s"), ("cpu_us_per_request", sum.cpu_us_per_request, "us")];
     for (metric, value, unit) in values {
         JsonRow { scenario: "clients", engine, payload_bytes, metric, value, unit, run }.print();
     }
@@ -122,7 +122,8 @@ fn measure_at(role: &Role, clients: usize) -> Result<Sum, Box<dyn Error>> {
     for _ in 0..clients {
         workers.push(spawn(role, Stdio::piped(), Stdio::piped())?);
     }
-    let mut outputs: Vec<_> = workers.iter_mut().filter_map(|worker| worker.stdout.take().map(BufReader::new)).collect();
+    let mut outputs: Vec<_> =
+        workers.iter_mut().filter_map(|worker| worker.stdout.take().map(BufReader::new)).collect();
     // Each says a line when it is warm, and begins when it is told a line.
     let mut line = String::new();
     for output in &mut outputs {
@@ -167,10 +168,15 @@ fn cpu_micros(pid: u32) -> Result<u64, Box<dyn Error>> {
     Ok(nanos / 1000)
 }
 
-/// One client process.
-pub(crate) fn work(role: &Role) -> Result<(), Box<dyn Error>> {
+/// One process: the server, or one of its clients.
+pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
     let is_async = role.engine.name.contains("-async");
-    if is_async { runtime()?.block_on(work_async(role)) } else { work_blocking(role) }
+    match (role.side, is_async) {
+        (Side::Server, false) => serve_blocking(role),
+        (Side::Server, true) => runtime()?.block_on(serve_async(role)),
+        (Side::Client, false) => work_blocking(role),
+        (Side::Client, true) => runtime()?.block_on(work_async(role)),
+    }
 }
 
 /// Tells that this client is warm, and waits until all are.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{floors, pin, rpc};
+use crate::{clients, floors, pin, rpc};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,6 +94,15 @@ pub(crate) fn run_role(role: &str) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if role.engine.scenario == "clients" {
+        return match clients::run_role(&role) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {}: {error}", role.engine.name);
+                ExitCode::FAILURE
+            }
+        };
+    }
     let core = if role.side == Side::Client { role.cores.0 } else { role.cores.1 };
     if let Err(error) = pin::to(core) {
         eprintln!("error: cannot pin to core {core}: {error}; choose two with --cores");
@@ -123,7 +132,11 @@ impl Peer {
     /// Starts the server that belongs to a client.
     pub(crate) fn start(role: &Role, meet: String) -> std::io::Result<Self> {
         let server = Role { engine: role.engine.clone(), side: Side::Server, meet, ..*role };
-        spawn(&server, Stdio::null()).map(Self)
+        spawn(&server, Stdio::null(), Stdio::null()).map(Self)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -135,7 +148,7 @@ impl Drop for Peer {
 }
 
 /// Starts one side.
-pub(crate) fn spawn(role: &Role, stdout: Stdio) -> std::io::Result<Child> {
+pub(crate) fn spawn(role: &Role, stdin: Stdio, stdout: Stdio) -> std::io::Result<Child> {
     let role = serde_json::to_string(role)?;
-    Command::new(std::env::current_exe()?).args(["--role", &role]).stdin(Stdio::null()).stdout(stdout).spawn()
+    Command::new(std::env::current_exe()?).args(["--role", &role]).stdin(stdin).stdout(stdout).spawn()
 }

@@ -6,6 +6,7 @@
 //! The package `strait-bench-peers` beside this one runs the same with other libraries added: it is not in the workspace,
 //! so that none of them enters anybody's dependency tree.
 
+mod clients;
 mod engine;
 mod floors;
 mod pin;
@@ -27,7 +28,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "strait-benches", verbatim_doc_comment)]
 struct Arguments {
-    /// What to measure: `floor`, `rpc`, `primitives`; without any, all of them.
+    /// What to measure: `floor`, `rpc`, `clients`, `primitives`; without any, all of them.
     scenarios: Vec<String>,
     /// Fewer and shorter runs: a check that everything works, not a measurement.
     #[arg(long)]
@@ -86,7 +87,7 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
         cores: arguments.cores,
     };
     let rows = runner::run(&plan, arguments.json);
-    if rows.is_empty() {
+    if rows.is_empty() && !plan.wants("clients") {
         eprintln!("error: nothing was measured");
         return ExitCode::FAILURE;
     }
@@ -94,6 +95,9 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
         report::print(&rows, &plan);
     }
     let mut held = rows.iter().all(|row| row.failed.is_none());
+    if plan.wants("clients") {
+        held &= clients::run(&plan, arguments.json);
+    }
     if plan.wants("primitives") {
         held &= primitives::run(peers, &plan, cores, arguments.quick, arguments.json);
     }

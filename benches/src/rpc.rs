@@ -17,7 +17,7 @@ use strait::{
 
 use crate::engine::{Engine, Measured, Peer, Role, Samples, Side};
 
-const SERVICE: &str = "bench";
+pub(crate) const SERVICE: &str = "bench";
 /// Payloads above this need a ring of 8 MiB, and get one.
 const DEFAULT_RING_UP_TO: usize = 20_000;
 const LARGE_RING_BYTES: u64 = 8 << 20;
@@ -43,7 +43,7 @@ pub(crate) fn engines() -> Vec<Engine> {
 }
 
 /// Bytes that the server echoes out of the request itself: raw bytes both ways, without a buffer between them.
-enum Echo {}
+pub(crate) enum Echo {}
 
 impl Codec<Vec<u8>> for Echo {
     const ID: u8 = <Raw as Codec<Vec<u8>>>::ID;
@@ -92,7 +92,7 @@ impl Codec<Echoed> for Echo {
     }
 }
 
-fn options(role: &Role) -> Options {
+pub(crate) fn options(role: &Role) -> Options {
     let name = role.engine.name.as_str();
     let mut options = Options { runtime_dir: Some(PathBuf::from(&role.meet)), schema: 1, ..Options::default() };
     if role.engine.payload_bytes > DEFAULT_RING_UP_TO {
@@ -110,7 +110,7 @@ fn options(role: &Role) -> Options {
     if name.ends_with("-polled") {
         options.spin_socket = Duration::from_millis(50);
     }
-    if options.shared_memory {
+    if options.shared_memory && role.engine.scenario == "rpc" {
         // Both sides are to be awake all the time: what is measured is the ring and not the parking.
         options.spin = Duration::from_millis(50);
         options.spin_async = Duration::from_millis(1);
@@ -128,16 +128,16 @@ pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
     }
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-fn serve_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
     let server = blocking::Server::<Echo>::bind_as(SERVICE, &options(role))?;
     Ok(server.serve(|request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request)))?)
 }
 
-async fn serve_async(role: &Role) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve_async(role: &Role) -> Result<(), Box<dyn Error>> {
     let server = rpc::Server::<Echo>::bind_as(SERVICE, &options(role))?;
     Ok(server.serve(async |request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request))).await?)
 }
@@ -151,7 +151,7 @@ fn check_transport(role: &Role, transport: TransportKind) -> Result<(), Box<dyn 
     if transport == expected { Ok(()) } else { Err(format!("runs over {transport}, expected {expected}").into()) }
 }
 
-fn check(reply: &[u8], request: &[u8]) -> Result<(), Box<dyn Error>> {
+pub(crate) fn check(reply: &[u8], request: &[u8]) -> Result<(), Box<dyn Error>> {
     if reply == request { Ok(()) } else { Err("a reply is not its request".into()) }
 }
 

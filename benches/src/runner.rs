@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The scenarios there are.
-pub(crate) const SCENARIOS: [&str; 3] = ["floor", "rpc", "primitives"];
+pub(crate) const SCENARIOS: [&str; 4] = ["floor", "rpc", "clients", "primitives"];
 
 /// What to measure.
 pub(crate) struct Plan {
@@ -126,7 +126,8 @@ fn run_once(plan: &Plan, engine: &Engine) -> Result<Measured, String> {
 }
 
 fn run_client(role: &Role) -> Result<Measured, String> {
-    let mut client = engine::spawn(role, Stdio::piped()).map_err(|error| format!("cannot start: {error}"))?;
+    let mut client =
+        engine::spawn(role, Stdio::null(), Stdio::piped()).map_err(|error| format!("cannot start: {error}"))?;
     let mut output = String::new();
     if let Some(stdout) = &mut client.stdout {
         stdout.read_to_string(&mut output).map_err(|error| format!("cannot read its output: {error}"))?;

@@ -247,3 +247,30 @@ async fn a_server_counts_its_clients_and_calls() {
     }
     ends(handle, served).await;
 }
+
+#[test]
+fn batches_larger_than_the_rings_end_beside_many_others() {
+    support::within(Duration::from_secs(60), || {
+        let scratch = Scratch::new();
+        let server = serve(&scratch.options(), |bytes: Request<Vec<u8>>| Ok::<Vec<u8>, String>(bytes.to_vec()));
+        let threads: Vec<_> = (0..16)
+            .map(|_| {
+                let options = scratch.options();
+                std::thread::spawn(move || {
+                    let mut client: blocking::Client<Vec<u8>, Vec<u8>> =
+                        blocking::Client::connect_with(NAME, &options).unwrap();
+                    client.set_deadline(Some(Duration::from_secs(20)));
+                    let requests = vec![vec![7u8; 20_000]; 16];
+                    for round in 0..20 {
+                        for (number, reply) in client.call_batch(&requests).into_iter().enumerate() {
+                            let reply = reply.unwrap_or_else(|error| panic!("round {round}, call {number}: {error}"));
+                            assert_eq!(reply.len(), 20_000);
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        server.stop().unwrap();
+    });
+}

@@ -32,9 +32,35 @@ pub struct Connection {
     spin_socket: Spin,
     spins_on_socket: bool,
     spin_async: Duration,
+    task_spins: TaskSpins,
     max_in_flight: u32,
     fallback: Option<Arc<str>>,
     _permit: Option<Permit>,
+}
+
+/// Whether a spin in a task pays: one that found nothing lets the next few be left out, more each time. A task that spins
+/// keeps its thread from the tasks of other connections, which is what it waits for where they share a runtime.
+#[derive(Default)]
+struct TaskSpins {
+    /// Spins to leave out.
+    left_out: u8,
+    /// How many the last spin that found nothing cost.
+    penalty: u8,
+}
+
+impl TaskSpins {
+    const MAX_PENALTY: u8 = 63;
+
+    fn is_due(&mut self) -> bool {
+        let due = self.left_out == 0;
+        self.left_out = self.left_out.saturating_sub(1);
+        due
+    }
+
+    fn ended(&mut self, found: bool) {
+        self.penalty = if found { 0 } else { (2 * self.penalty + 1).min(Self::MAX_PENALTY) };
+        self.left_out = self.penalty;
+    }
 }
 
 enum Inner {
@@ -82,6 +108,7 @@ impl Connection {
             spin_socket: Spin::new(options.spin_socket),
             spins_on_socket: !options.spin_socket.is_zero(),
             spin_async: options.spin_async,
+            task_spins: TaskSpins::default(),
             max_in_flight,
             fallback: None,
             _permit: permit,
@@ -200,8 +227,17 @@ impl Connection {
         }
     }
 
-    /// As `spin`, within the bound for a poll of a task.
+    /// As `spin`, within the bound for a poll of a task, and only while that pays.
     fn spin_in_task(&mut self, interest: Interest) -> bool {
+        if !self.task_spins.is_due() {
+            return false;
+        }
+        let found = self.spin_once_in_task(interest);
+        self.task_spins.ended(found);
+        found
+    }
+
+    fn spin_once_in_task(&mut self, interest: Interest) -> bool {
         let limit = self.spin_async;
         let until = |ready: &mut dyn FnMut() -> bool| {
             for _ in 0..16 {
@@ -378,5 +414,22 @@ impl Drop for Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("transport", &self.transport()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spin_that_finds_nothing_is_left_out_longer_each_time_and_one_that_pays_is_not() {
+        let mut spins = TaskSpins::default();
+        let mut left_out_before_next = |found: bool| {
+            spins.ended(found);
+            (0..).take_while(|_| !spins.is_due()).count()
+        };
+        assert_eq!([(); 8].map(|()| left_out_before_next(false)), [1, 3, 7, 15, 31, 63, 63, 63]);
+        assert_eq!(left_out_before_next(true), 0);
+        assert_eq!(left_out_before_next(false), 1);
     }
 }

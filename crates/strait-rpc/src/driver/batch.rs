@@ -40,6 +40,19 @@ impl Batch {
         C: Codec<T>,
     {
         core.drain(wakers);
+        loop {
+            self.collect(core, wakers);
+            self.send::<C, T>(core, requests, deadline, wakers);
+            // Looking for room takes answers in. One that is there already must not be waited for.
+            if !self.has_answer(core) {
+                break;
+            }
+        }
+        self.over == self.calls.len()
+    }
+
+    /// Takes the answers that have come.
+    fn collect(&mut self, core: &mut Core, wakers: &Wakers) {
         for step in &mut self.calls[..self.begun] {
             if let Step::Sent(call) = *step
                 && let Some(answer) = core.answer(call)
@@ -49,6 +62,13 @@ impl Batch {
                 self.over += 1;
             }
         }
+    }
+
+    /// Sends what there is room for.
+    fn send<C, T>(&mut self, core: &mut Core, requests: &[T], deadline: &Deadline, wakers: &Wakers)
+    where
+        C: Codec<T>,
+    {
         while let Some(request) = requests.get(self.begun) {
             let step = match core.stage::<C, T>(Target::default(), request, deadline, wakers) {
                 Ok(Begun::Sent(call)) => Step::Sent(call),
@@ -62,7 +82,12 @@ impl Batch {
         if let Err(error) = core.connection.publish() {
             core.end(error.into(), wakers);
         }
-        self.over == self.calls.len()
+    }
+
+    /// Whether an answer is there that was not taken yet.
+    fn has_answer(&self, core: &mut Core) -> bool {
+        let mut sent = self.calls[..self.begun].iter();
+        sent.any(|step| matches!(step, Step::Sent(call) if core.ended.is_some() || core.calls.is_done(*call)))
     }
 
     /// A call that is waited for: the first that is sent and not over. `None` where none is: then it is room that lacks.
