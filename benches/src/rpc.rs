@@ -3,6 +3,8 @@
 //! The client fills the whole payload anew for each call and compares the whole reply; the server copies the whole request
 //! into its reply.
 
+mod archives;
+
 use std::{
     error::Error,
     path::PathBuf,
@@ -10,7 +12,7 @@ use std::{
 };
 
 use strait::{
-    HonestPeer, TransportKind,
+    HonestPeer, TransportKind, ValidArchives,
     frame::{Codec, DecodeError, EncodeError, Raw, RawBytes, Sink, StableBytes},
     rpc::{self, Options, Receive, Request, blocking},
 };
@@ -23,7 +25,7 @@ const DEFAULT_RING_UP_TO: usize = 20_000;
 const LARGE_RING_BYTES: u64 = 8 << 20;
 
 /// The engines, from the slowest path to the fastest.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "strait-socket-blocking",
     "strait-socket-polled",
     "strait-shm-async",
@@ -32,6 +34,9 @@ const NAMES: [&str; 8] = [
     "strait-shm-blocking-nosum",
     "strait-shm-inplace",
     "strait-shm-inplace-nosum",
+    // Archives instead of raw bytes, to be compared with each other.
+    "strait-shm-rkyv-inplace",
+    "strait-shm-rkyv-unvalidated",
 ];
 
 pub(crate) fn engines() -> Vec<Engine> {
@@ -107,6 +112,15 @@ pub(crate) fn options(role: &Role) -> Options {
         let trust = unsafe { HonestPeer::assume() };
         options.receive = Receive::InPlace(trust);
     }
+    if name.ends_with("-unvalidated") {
+        #[allow(unsafe_code)]
+        // SAFETY: both processes are this very program.
+        let honest = unsafe { HonestPeer::assume() };
+        #[allow(unsafe_code)]
+        // SAFETY: as above, with the same types at both ends.
+        let valid = unsafe { ValidArchives::assume() };
+        options.receive = Receive::InPlaceUnvalidated(honest, valid);
+    }
     if name.ends_with("-polled") {
         options.spin_socket = Duration::from_millis(50);
     }
@@ -119,6 +133,12 @@ pub(crate) fn options(role: &Role) -> Options {
 }
 
 pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
+    if role.engine.name.contains(archives::PART) {
+        return match role.side {
+            Side::Server => archives::serve(role).map(|()| None),
+            Side::Client => archives::call(role).map(Some),
+        };
+    }
     let is_async = role.engine.name.contains("-async");
     match (role.side, is_async) {
         (Side::Server, false) => serve_blocking(role).map(|()| None),

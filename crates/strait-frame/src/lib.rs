@@ -36,7 +36,7 @@
 //!
 //! - **Any bytes are answered.** [`Envelope::decode`] and [`Codec::open`] return a value or a typed error that says
 //!   what was found and what was expected, for every input: no panic, no read outside the bytes, no recursion deeper
-//!   than [`MAX_DEPTH`].
+//!   than [`MAX_DEPTH`]. (For rkyv bytes that come with a [`ValidArchives`] token this is its maker's promise.)
 //! - **One meaning per envelope.** What `decode` accepts, `encode` turns into the same 16 bytes.
 //! - **No allocation once warm**: rkyv and raw encoding and opening their messages allocate nothing (scratch memory is
 //!   kept per thread). A value with `Rc`, `Arc` or hash maps is the exception.
@@ -77,7 +77,8 @@
 //!
 //! `unsafe` is in one file, `view`. A `View` (feature `rkyv`) reads without checks what was validated before, which is
 //! sound because [`StableBytes`], an unsafe trait, promises that the bytes stay as they were. `View::new_unchecked`
-//! skips the validation and is `unsafe` itself. Everything else denies `unsafe_code`.
+//! skips the validation and is `unsafe` itself. [`Codec::open`] of rkyv skips it for bytes that come with a
+//! [`ValidArchives`] token, which only `unsafe` makes. Everything else denies `unsafe_code`.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
@@ -113,6 +114,7 @@ pub use refusal::RkyvError;
 pub use rkyv::{RkyvSerializer, RkyvValidator};
 pub use schema::fnv1a;
 pub use sink::Sink;
+pub use strait_sync::ValidArchives;
 pub use view::StableBytes;
 #[cfg(feature = "rkyv")]
 pub use view::View;

@@ -39,9 +39,10 @@ where
         outcome.map_err(RkyvError::into_encode_error)
     }
 
-    /// Validates the whole archive once, at most [`MAX_DEPTH`](crate::MAX_DEPTH) pointers deep.
+    /// Validates the whole archive once, at most [`MAX_DEPTH`](crate::MAX_DEPTH) pointers deep; only its size and its
+    /// alignment where `bytes` come with a [`ValidArchives`](crate::ValidArchives) token.
     fn open<B: StableBytes>(bytes: B) -> Result<View<T::Archived, B>, DecodeError> {
-        View::new(bytes)
+        View::open(bytes)
     }
 
     fn schema() -> u64 {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use strait_sync::ValidArchives;
 
 /// Owns bytes that stay the same bytes at the same place.
 ///
@@ -11,6 +12,9 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 /// [`bytes`](Self::bytes) returns a slice of the same length at the same address, and nobody writes to these bytes: not
 /// this process, through whatever other handle, and not another one that maps the same memory. Where another process
 /// *could* write, whoever implements the trait vouches that it doesn't.
+///
+/// [`valid_archives`](Self::valid_archives) returns a token only for bytes that the token was made for, and always the
+/// same answer.
 ///
 /// ```
 /// use strait_frame::StableBytes;
@@ -29,6 +33,12 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 pub unsafe trait StableBytes: 'static {
     /// Returns the bytes.
     fn bytes(&self) -> &[u8];
+
+    /// Returns the token that says that these bytes are a valid archive of the type that they are read as, if whoever
+    /// received them has one. `None`, the default, has them validated.
+    fn valid_archives(&self) -> Option<ValidArchives> {
+        None
+    }
 }
 
 // SAFETY: the bytes are on the heap, don't move with the vector, and change only through `&mut` access to it.
@@ -83,7 +93,7 @@ mod typed {
         }
     }
 
-    /// An rkyv archive that was validated once and derefs to its root `A`, such as `ArchivedTick`.
+    /// An rkyv archive that was validated once, or vouched for, and derefs to its root `A`, such as `ArchivedTick`.
     ///
     /// It owns the bytes, so it can be moved, stored and sent like any value. The root is at their end. Reading through
     /// it costs an address computation and no check.
@@ -157,14 +167,7 @@ mod typed {
         /// ```
         pub fn new(bytes: B) -> Result<Self, DecodeError> {
             let archive = bytes.bytes();
-            if archive.len() < size_of::<A>() {
-                return Err(DecodeError::TooShort { expected: size_of::<A>(), found: archive.len() });
-            }
-            let root = archive.as_ptr().addr().wrapping_add(root_position::<A>(archive.len()));
-            let remainder = root % align_of::<A>();
-            if remainder != 0 {
-                return Err(DecodeError::Misaligned { remainder, align: align_of::<A>() });
-            }
+            check_root::<A>(archive)?;
             // The validator refuses the step that would bring its counter to zero, so it gets one more than it may
             // take.
             let depth = NonZeroUsize::MIN.saturating_add(MAX_DEPTH);
@@ -173,6 +176,46 @@ mod typed {
             access_with_context::<A, _, RkyvError>(archive, &mut validator).map_err(RkyvError::into_decode_error)?;
             Ok(Self { bytes, root: PhantomData })
         }
+
+        /// Makes a view as [`new`](Self::new), but without validation where `bytes` come with a
+        /// [`ValidArchives`](strait_sync::ValidArchives) token and begin at a multiple of 16.
+        ///
+        /// Length and alignment of the root are checked in any case. What else is checked in `new` is then the token's
+        /// promise: the pointers, [`MAX_DEPTH`], and the alignment of anything behind a pointer that asks for more than
+        /// 16 bytes, as no type of rkyv's own does. Bytes that begin elsewhere are validated as ever.
+        ///
+        /// # Errors
+        ///
+        /// As [`new`](Self::new); with the token [`DecodeError::TooShort`] and [`DecodeError::Misaligned`] only.
+        pub(crate) fn open(bytes: B) -> Result<Self, DecodeError> {
+            let archive = bytes.bytes();
+            if bytes.valid_archives().is_none() || !archive.as_ptr().addr().is_multiple_of(ARCHIVE_ALIGN) {
+                return Self::new(bytes);
+            }
+            check_root::<A>(archive)?;
+            // SAFETY: `StableBytes` returns the token only for bytes that it was made for, and whoever made it vouched
+            // that they are a valid archive of the type that they are read as, here `A`. An archive is laid out for
+            // memory that begins at a multiple of 16, which was checked, so what its pointers lead to is aligned. That
+            // the root is whole and aligned was checked too.
+            Ok(unsafe { Self::new_unchecked(bytes) })
+        }
+    }
+
+    /// The alignment of the memory that an archive is laid out for. What is inside it lies at multiples of its own
+    /// alignment from there.
+    const ARCHIVE_ALIGN: usize = 16;
+
+    /// Checks that `archive` has a whole, aligned root at its end.
+    fn check_root<A: Portable>(archive: &[u8]) -> Result<(), DecodeError> {
+        if archive.len() < size_of::<A>() {
+            return Err(DecodeError::TooShort { expected: size_of::<A>(), found: archive.len() });
+        }
+        let root = archive.as_ptr().addr().wrapping_add(root_position::<A>(archive.len()));
+        let remainder = root % align_of::<A>();
+        if remainder != 0 {
+            return Err(DecodeError::Misaligned { remainder, align: align_of::<A>() });
+        }
+        Ok(())
     }
 
     impl<A: Portable, B: StableBytes> View<A, B> {
@@ -229,9 +272,9 @@ mod typed {
         #[inline]
         fn deref(&self) -> &A {
             // SAFETY: these bytes were validated as an `A` at their end in `new`, or the caller of `new_unchecked`
-            // vouches for that. `StableBytes` promises that they are still the same ones at the same address and that
-            // nobody writes to them, and no method of `View` gives out `&mut B`. `Portable` types have no interior
-            // mutability, so `&A` doesn't write either.
+            // (behind `open`, the maker of the token) vouches for that. `StableBytes` promises that they are still the
+            // same ones at the same address and that nobody writes to them, and no method of `View` gives out `&mut B`.
+            // `Portable` types have no interior mutability, so `&A` doesn't write either.
             unsafe { access_unchecked::<A>(self.bytes.bytes()) }
         }
     }

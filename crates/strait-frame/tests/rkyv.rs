@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use rkyv::{Archive, Deserialize, Serialize, rancor::Error, util::AlignedVec};
-use strait_frame::{Codec, DecodeError, EncodeError, MAX_DEPTH, Rkyv, Sink, View};
+use strait_frame::{Codec, DecodeError, EncodeError, MAX_DEPTH, Rkyv, Sink, StableBytes, ValidArchives, View};
 use support::{ArchivedTick, Tick, aligned, archive, shifted, tick};
 
 type Held = View<ArchivedTick, AlignedVec<16>>;
@@ -165,6 +165,106 @@ fn chain(length: u32) -> Chain {
 fn archive_as_deep_as_allowed_opens() {
     let held = <Rkyv as Codec<Chain>>::open(archive(&chain(MAX_DEPTH as u32))).unwrap();
     assert_eq!(held.link, MAX_DEPTH as u32 - 1);
+}
+
+/// Bytes that somebody vouches for: `len` of them, `skip` bytes into an aligned buffer.
+struct Vouched {
+    buffer: AlignedVec<16>,
+    skip: usize,
+}
+
+impl Vouched {
+    fn new(bytes: &[u8], skip: usize) -> Self {
+        let mut buffer = AlignedVec::new();
+        buffer.resize(skip, 0);
+        buffer.extend_from_slice(bytes);
+        Self { buffer, skip }
+    }
+}
+
+// SAFETY: as for the vector itself; and this file puts valid archives into it, or what is refused for its size or alignment.
+unsafe impl StableBytes for Vouched {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.skip..]
+    }
+
+    fn valid_archives(&self) -> Option<ValidArchives> {
+        // SAFETY: as above.
+        Some(unsafe { ValidArchives::assume() })
+    }
+}
+
+proptest! {
+    #[test]
+    fn tick_that_is_vouched_for_reads_like_one_that_was_validated(tick in tick()) {
+        let held = <Rkyv as Codec<Tick>>::open(Vouched::new(&archive(&tick), 0)).unwrap();
+        prop_assert_eq!(rkyv::deserialize::<Tick, Error>(&*held).unwrap(), tick);
+    }
+}
+
+#[test]
+fn archive_that_is_vouched_for_is_not_validated() {
+    // Harmless to read, and refused by validation: so it is seen that there was none.
+    let deep = archive(&chain(MAX_DEPTH as u32 + 1));
+    assert_eq!(<Rkyv as Codec<Chain>>::open(aligned(&deep)).map(drop), Err(DecodeError::TooDeep { max: MAX_DEPTH }));
+    let held = <Rkyv as Codec<Chain>>::open(Vouched::new(&deep, 0)).unwrap();
+    let (mut node, mut links) = (&*held, 0);
+    while let Some(next) = node.next.as_ref() {
+        (node, links) = (next, links + 1);
+    }
+    assert_eq!((links, node.link.to_native()), (MAX_DEPTH, 0));
+}
+
+#[test]
+fn archive_that_is_vouched_for_is_validated_where_it_does_not_begin_at_a_multiple_of_16() {
+    let deep = archive(&chain(MAX_DEPTH as u32 + 1));
+    for skip in 1..16 {
+        // Where the root happens to be aligned, all that it points to must be looked at.
+        let error = <Rkyv as Codec<Chain>>::open(Vouched::new(&deep, skip)).map(drop).unwrap_err();
+        let is_expected = matches!(error, DecodeError::Misaligned { .. } | DecodeError::TooDeep { .. });
+        assert!(is_expected, "{skip}: {error}");
+        let tick = archive(&Tick::sample());
+        assert!(
+            <Rkyv as Codec<Tick>>::open(Vouched::new(&tick, skip)).is_err(),
+            "it has 16-byte aligned numbers in it"
+        );
+    }
+}
+
+#[test]
+fn archive_that_is_vouched_for_has_its_size_and_the_alignment_of_its_root_checked() {
+    let (bytes, root) = (archive(&Tick::sample()), size_of::<ArchivedTick>());
+    for len in 0..root {
+        let error = <Rkyv as Codec<Tick>>::open(Vouched::new(&bytes[..len], 0)).map(drop);
+        assert_eq!(error, Err(DecodeError::TooShort { expected: root, found: len }));
+    }
+    for more in 1..align_of::<ArchivedTick>() {
+        let mut longer = bytes.clone();
+        longer.resize(bytes.len() + more, 0);
+        let error = <Rkyv as Codec<Tick>>::open(Vouched::new(&longer, 0)).map(drop);
+        assert!(matches!(error, Err(DecodeError::Misaligned { remainder, .. }) if remainder == more), "{error:?}");
+    }
+}
+
+#[test]
+fn root_with_a_larger_alignment_than_its_memory_is_refused_though_it_is_vouched_for() {
+    #[derive(Archive, Serialize)]
+    #[rkyv(attr(repr(C, align(32))))]
+    struct Wide {
+        value: u64,
+    }
+    let wide = archive(&Wide { value: 7 });
+    assert_eq!(align_of::<ArchivedWide>(), 32);
+    // `remainder` bytes past a multiple of 32.
+    let opened = |remainder: usize| {
+        let mut buffer = AlignedVec::with_capacity(wide.len() + 32);
+        let skip = (remainder + 32 - buffer.as_ptr().addr() % 32) % 32;
+        buffer.resize(skip, 0);
+        buffer.extend_from_slice(&wide);
+        <Rkyv as Codec<Wide>>::open(Vouched { buffer, skip }).map(|held| held.value.to_native())
+    };
+    assert_eq!(opened(0), Ok(7));
+    assert_eq!(opened(16), Err(DecodeError::Misaligned { remainder: 16, align: 32 }));
 }
 
 #[test]

@@ -71,6 +71,8 @@ mod response;
 mod server;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod service;
+#[cfg(all(feature = "tower", not(strait_loom)))]
+pub mod tower;
 mod wakers;
 
 #[cfg(all(feature = "tokio", not(strait_loom)))]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_sync::Spin;
+use strait_sync::{Spin, ValidArchives};
 
 use crate::{
     error::{Error, SendError},
@@ -34,6 +34,8 @@ pub struct Connection {
     spin_async: Duration,
     task_spins: TaskSpins,
     max_in_flight: u32,
+    /// For every message that the peer sends, whatever way it comes.
+    valid_archives: Option<ValidArchives>,
     fallback: Option<Arc<str>>,
     _permit: Option<Permit>,
 }
@@ -110,6 +112,7 @@ impl Connection {
             spin_async: options.spin_async,
             task_spins: TaskSpins::default(),
             max_in_flight,
+            valid_archives: options.receive.valid_archives(),
             fallback: None,
             _permit: permit,
         }
@@ -311,12 +314,15 @@ impl Transport for Connection {
 
     #[inline]
     fn try_recv(&mut self) -> Result<Option<Message>, Error> {
-        let received = each!(self, inner => inner.try_recv());
+        let mut received = each!(self, inner => inner.try_recv());
         if matches!(*self.inner, Inner::Socket(_)) {
             self.settle();
             if matches!((&received, &*self.inner), (Ok(None), Inner::Shared(_))) {
-                return each!(self, inner => inner.try_recv());
+                received = each!(self, inner => inner.try_recv());
             }
+        }
+        if let Ok(Some(message)) = &mut received {
+            message.set_valid_archives(self.valid_archives);
         }
         received
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use strait_frame::StableBytes;
+use strait_sync::ValidArchives;
 
 use crate::shared::SharedHeld;
 use crate::{buffer::Buffer, local::LocalHeld};
@@ -65,22 +66,27 @@ enum Body {
 /// A received message.
 ///
 /// Its bytes never change: they are a private copy (from a socket, or from a ring by default), or they lie in a ring
-/// whose peer was declared honest. `Send`; may be held as long as one likes and dropped anywhere.
+/// whose peer was declared honest. Read as an archive they are validated, unless the connection is one of
+/// [`Receive::InPlaceUnvalidated`](crate::Receive::InPlaceUnvalidated). `Send`; may be held as long as one likes and dropped
+/// anywhere.
 pub struct Message {
     body: Body,
     start: usize,
     len: usize,
     timestamp: u64,
     kind: TransportKind,
+    /// Set by the connection, where its options have the token.
+    valid_archives: Option<ValidArchives>,
 }
 
 impl Message {
     pub(crate) fn copied(buffer: Buffer, len: usize, timestamp: u64, kind: TransportKind) -> Self {
         debug_assert!(len <= buffer.bytes().len());
-        Self { body: Body::Copied(buffer), start: 0, len, timestamp, kind }
+        Self { body: Body::Copied(buffer), start: 0, len, timestamp, kind, valid_archives: None }
     }
 
-    /// A message of one's own bytes, as if it had come over `kind`: for what is decoded and encoded anew on its way.
+    /// A message of one's own bytes, as if it had come over `kind`: for what is decoded and encoded anew on its way. It is
+    /// validated like any other, whatever the connection's [`Receive`](crate::Receive).
     pub fn from_bytes(bytes: &[u8], timestamp: u64, kind: TransportKind) -> Self {
         let mut buffer = Buffer::take(bytes.len());
         buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
@@ -88,7 +94,12 @@ impl Message {
     }
 
     pub(crate) fn in_place(bytes: InPlace, len: usize, timestamp: u64, kind: TransportKind) -> Self {
-        Self { body: Body::InPlace(Box::new(bytes)), start: 0, len, timestamp, kind }
+        Self { body: Body::InPlace(Box::new(bytes)), start: 0, len, timestamp, kind, valid_archives: None }
+    }
+
+    /// Says whether the message needs no validation.
+    pub(crate) fn set_valid_archives(&mut self, valid_archives: Option<ValidArchives>) {
+        self.valid_archives = valid_archives;
     }
 
     /// Length in bytes, without what was skipped.
@@ -144,11 +155,16 @@ impl fmt::Debug for Message {
 
 // SAFETY: a copy lies on the heap, belongs to the message alone and is never written again; a guard's bytes lie
 // in a ring and stay until the guard is dropped, by the honest-peer decision that made it. `skip` needs `&mut self`, and
-// whoever holds the message as `StableBytes` owns it.
+// whoever holds the message as `StableBytes` owns it. The token is set once, before the message is given out, and only
+// on messages that came from the peer that the connection's options were given it for.
 #[allow(unsafe_code)]
 unsafe impl StableBytes for Message {
     fn bytes(&self) -> &[u8] {
         self
+    }
+
+    fn valid_archives(&self) -> Option<ValidArchives> {
+        self.valid_archives
     }
 }
 

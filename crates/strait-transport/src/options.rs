@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use strait_sync::HonestPeer;
+use strait_sync::{HonestPeer, ValidArchives};
 
 use crate::{error::Error, limits::Limits};
 
@@ -25,7 +25,7 @@ pub(crate) const MAX_RING_BYTES: u64 = 64 << 20;
 /// Smallest limit on control frames: each frame that this version sends fits.
 const MIN_CONTROL_BYTES: u32 = 2048;
 
-/// How messages are received from a ring.
+/// Whom a connection trusts when it receives: nobody, or in two steps the peer, each said by a token that only `unsafe` makes.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Receive {
     /// Copied into a private buffer, then checked: sound for any peer.
@@ -34,6 +34,39 @@ pub enum Receive {
     /// Read in the ring where the peer wrote it, for as long as the message is held. When messages that are held span more
     /// than half the ring, further ones are copied.
     InPlace(HonestPeer),
+    /// As [`InPlace`](Self::InPlace), and rkyv archives are not validated: only their size and alignment are checked when they
+    /// are opened. Other codecs, checksums and the protocol's own checks are the same as ever.
+    ///
+    /// The second token speaks of the peer, so it holds for every message of the connection, whatever way it came: in place,
+    /// copied because too much is held, or over the socket. On a listener it speaks of every client that may connect. And it
+    /// speaks of types: each message must be *read* as the type it was written as, which nobody checks then beyond what the two
+    /// ends compare when they connect.
+    ///
+    /// No other step leads here; one token is not the other, and safe code makes neither:
+    ///
+    /// ```compile_fail,E0133
+    /// strait_transport::ValidArchives::assume();
+    /// ```
+    /// ```compile_fail,E0423
+    /// strait_transport::ValidArchives(());
+    /// ```
+    /// ```compile_fail,E0308
+    /// # use strait_transport::{HonestPeer, Receive};
+    /// fn skip_validation(trust: HonestPeer) -> Receive {
+    ///     Receive::InPlaceUnvalidated(trust, trust)
+    /// }
+    /// ```
+    InPlaceUnvalidated(HonestPeer, ValidArchives),
+}
+
+impl Receive {
+    /// The token that spares archives their validation.
+    pub(crate) fn valid_archives(self) -> Option<ValidArchives> {
+        match self {
+            Self::Copied | Self::InPlace(_) => None,
+            Self::InPlaceUnvalidated(_, valid) => Some(valid),
+        }
+    }
 }
 
 /// How a connection is to be made. The same type serves both sides.
@@ -57,7 +90,7 @@ pub struct Options {
     pub checksum: bool,
     /// Whether messages carry the time (default true). On where either side wants it.
     pub timestamp: bool,
-    /// How a ring's messages are received.
+    /// How messages are received, and whom that trusts.
     pub receive: Receive,
     /// Longest spin of a thread before it sleeps (default 50 µs, zero on a single core).
     pub spin: Duration,

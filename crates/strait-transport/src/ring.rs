@@ -231,7 +231,7 @@ where
         let (size, meta) = (record.len(), record.meta());
         let record = match self.receive {
             Receive::Copied => record,
-            Receive::InPlace(trust) => match record.into_guard(trust) {
+            Receive::InPlace(trust) | Receive::InPlaceUnvalidated(trust, _) => match record.into_guard(trust) {
                 Ok(guard) => {
                     let held = Held { guard: Some(guard), bell: self.bell.clone() };
                     return Ok(Some((Message::in_place(held.into(), size, meta.timestamp, B::KIND), size, meta)));
