@@ -11,7 +11,7 @@ type Run = fn() -> Result<(), Failure>;
 const STEPS: &[(&str, Run)] = &[
     ("format", || run::must(&mut run::cargo(&["fmt", "--all", "--check"]))),
     ("tidy", tidy::run),
-    ("clippy", || clippy(&["--workspace", "--all-targets"])),
+    ("clippy", || clippy(&["--workspace", "--all-targets", "--all-features"])),
     ("clippy without std", || {
         clippy(&[
             "-p",
@@ -28,11 +28,13 @@ const STEPS: &[(&str, Run)] = &[
         ])
     }),
     ("clippy without tokio", || clippy(&["-p", "strait-transport", "-p", "strait-rpc", "--no-default-features"])),
-    ("documentation", || run::must(run::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))),
+    ("documentation", || {
+        run::must(run::cargo(&["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+    }),
     ("loom", || loom::run(&loom::Args::default())),
     ("demo", || demo::run(&demo::Args::short())),
     ("bench", || {
-        let ran = bench::quick(&["floor", "rpc"])?;
+        let ran = bench::quick(&["floor", "rpc", "clients", "primitives"])?;
         if ran.is_empty() {
             println!("no scenario is there yet");
         }

@@ -43,8 +43,8 @@ impl ValidArchives {
     ///
     /// # Safety
     ///
-    /// Every message that is received under this token must be a valid archive of the type that it is read as. One that is
-    /// not is undefined behaviour when it is read.
+    /// Every message that is received under this token must be a valid archive of the type that it is read as, with each value
+    /// behind a pointer where its type's alignment wants it. One that is not is undefined behaviour when it is read.
     #[allow(unsafe_code)]
     pub const unsafe fn assume() -> Self {
         Self(())
