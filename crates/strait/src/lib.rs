@@ -25,15 +25,19 @@
 //! | [`rpc`] | `strait-rpc` | typed calls, async or blocking |
 //! | [`transport`] | `strait-transport` | connections: socket, shared memory, in-process |
 //! | [`frame`] | `strait-frame` | envelopes and codecs |
-//! | [`spsc`] | `strait-spsc` | the ring of variable-length records |
+//! | [`spsc`] | `strait-spsc` | rings for one producer and one consumer: records of any length, typed slots |
+//! | [`mpmc`] | `strait-mpmc` | a bounded queue for many of both, in a process and between processes |
+//! | [`seqlock`] | `strait-seqlock` | the latest value for readers that nobody waits for |
 //! | [`region`] | `strait-region` | sealed memory |
 //! | [`sync`] | `strait-sync` | words, tickets, futex |
 #![forbid(unsafe_code)]
 
 pub use rkyv;
 pub use strait_frame as frame;
+pub use strait_mpmc as mpmc;
 pub use strait_region as region;
 pub use strait_rpc as rpc;
+pub use strait_seqlock as seqlock;
 pub use strait_spsc as spsc;
 pub use strait_sync as sync;
 pub use strait_transport as transport;

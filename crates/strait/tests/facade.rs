@@ -61,6 +61,10 @@ fn each_floor_can_be_reached() {
     let (mut producer, mut consumer) = strait::spsc::records::channel(4096).unwrap();
     producer.try_claim(8).unwrap().commit(8, strait::spsc::records::Meta::default());
     assert_eq!(consumer.next().unwrap().unwrap().len(), 8);
+    let queue = strait::mpmc::Queue::new(2).unwrap();
+    queue.try_push(7).unwrap();
+    assert_eq!(queue.try_pop().ok(), Some(7));
+    assert_eq!(strait::seqlock::SeqLock::new(7u64).read(), 7);
     assert_eq!(strait::sync::Words::load(&strait::sync::Heap::zeroed(128), 0), 0);
     assert_eq!(size_of::<strait::HonestPeer>(), size_of::<HonestPeer>());
     assert_eq!(size_of::<ValidArchives>(), 0);

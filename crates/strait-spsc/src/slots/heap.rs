@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use alloc::boxed::Box;
-use core::{cell::UnsafeCell, fmt, mem::MaybeUninit, ptr::NonNull};
+use alloc::alloc::{alloc, dealloc, handle_alloc_error};
+use core::{alloc::Layout, cell::UnsafeCell, fmt, mem::MaybeUninit, ptr::NonNull};
 
 use strait_sync::primitive::Arc;
 
@@ -28,15 +28,43 @@ struct Shared<T> {
     _values: Values<T>,
 }
 
-/// Frees the slots, without a look at what is in them.
+/// The memory of the slots; freed without a look at what is in them.
 struct Values<T>(NonNull<[UnsafeCell<MaybeUninit<T>>]>);
+
+impl<T> Values<T> {
+    /// `capacity` slots. They begin on a cache line of their own, so that values as long as a line lie in one each.
+    fn uninit(capacity: usize) -> Self {
+        let layout = Self::layout(capacity);
+        let first = match layout.size() {
+            0 => NonNull::dangling(),
+            _ => {
+                // SAFETY: the layout's size is not zero.
+                let memory = unsafe { alloc(layout) };
+                NonNull::new(memory.cast()).unwrap_or_else(|| handle_alloc_error(layout))
+            }
+        };
+        // A slot needs no initialisation: it is an `UnsafeCell` of a `MaybeUninit`.
+        Self(NonNull::slice_from_raw_parts(first, capacity))
+    }
+
+    fn layout(capacity: usize) -> Layout {
+        let slots = Layout::array::<UnsafeCell<MaybeUninit<T>>>(capacity);
+        slots.and_then(|slots| slots.align_to(LINE_BYTES)).expect("slots of at most isize::MAX bytes")
+    }
+}
 
 impl<T> Drop for Values<T> {
     fn drop(&mut self) {
-        // SAFETY: it came out of a box in `OnHeap::pair`, and goes back into one once.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        let layout = Self::layout(self.0.len());
+        if layout.size() > 0 {
+            // SAFETY: allocated in `uninit` with this very layout, and freed once.
+            unsafe { dealloc(self.0.as_ptr().cast(), layout) };
+        }
     }
 }
+
+/// Cache lines are fetched in pairs.
+const LINE_BYTES: usize = 128;
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
@@ -64,18 +92,11 @@ impl<T> fmt::Debug for OnHeap<T> {
 impl<T> OnHeap<T> {
     /// An empty ring, twice: for either end.
     pub(super) fn pair(capacity: usize, position: u64) -> Result<(Self, Self), CapacityError> {
-        let values = Box::<[UnsafeCell<MaybeUninit<T>>]>::into_raw(uninit(capacity::check(capacity)?));
-        let values = NonNull::new(values).expect("a box is not null");
-        let slots = Slots::new(values);
-        let shared = Arc::new(Shared { ring: Ring::with_both_ends(position), slots, _values: Values(values) });
+        let values = Values::uninit(capacity::check(capacity)?);
+        let slots = Slots::new(values.0);
+        let shared = Arc::new(Shared { ring: Ring::with_both_ends(position), slots, _values: values });
         Ok((Self { shared: shared.clone() }, Self { shared }))
     }
-}
-
-fn uninit<T>(capacity: usize) -> Box<[UnsafeCell<MaybeUninit<T>>]> {
-    let slots = Box::<[UnsafeCell<MaybeUninit<T>>]>::new_uninit_slice(capacity);
-    // SAFETY: a `MaybeUninit` needs no initialisation, and an `UnsafeCell` of one neither.
-    unsafe { slots.assume_init() }
 }
 
 // SAFETY: the `Arc` keeps the ring and its slots where they are; `pair` makes two of these, and its callers one end of each.
