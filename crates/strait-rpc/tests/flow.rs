@@ -99,7 +99,9 @@ async fn a_batch_whose_deadline_passes_keeps_what_was_answered() {
     let replies = client.call_batch(&[0, 60_000, 1]).await;
     assert!(start.elapsed() < Duration::from_secs(2));
     assert!(replies[0].is_ok() && replies[2].is_ok());
-    assert!(matches!(replies[1], Err(Error::Deadline)));
+    // Whichever end's clock is first.
+    let late = matches!(replies[1], Err(Error::Deadline | Error::Call { code: Code::CANCELLED, .. }));
+    assert!(late, "{:?}", replies[1]);
     ends(handle, served).await;
 }
 

@@ -48,7 +48,7 @@ const MAX_ROUNDS: usize = 8;
 /// What a client is given to read its last answers, once the server shuts down and all handlers are done.
 const GRACE: Duration = Duration::from_secs(1);
 /// How much later than its caller a handler may learn that nobody waits: timers are coarse, and a cancel comes first.
-const DEADLINE_SLACK: Duration = Duration::from_millis(2);
+const DEADLINE_SLACK: Duration = Duration::from_millis(10);
 
 impl<S: Service> Session<S> {
     pub(super) fn new(connection: Connection, shared: &Shared<S>) -> Self {
