@@ -24,8 +24,7 @@ struct Counters {
 }
 
 thread_local! {
-    /// This thread's counters. A blocking server has one thread per connection: there are as many as connections that asked
-    /// for anything.
+    /// This thread's counters.
     static COUNTERS: OnceCell<Arc<Counters>> = const { OnceCell::new() };
 }
 
@@ -38,7 +37,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange with an empty book. With `pin`, each serving thread is kept on a core.
+    /// An exchange with an empty book. With `pin`, each serving thread is kept on a core from its first answer on.
     pub fn new(pin: bool) -> Self {
         Self { pin, ..Self::default() }
     }
@@ -68,13 +67,13 @@ impl Exchange {
         Ok(reply)
     }
 
-    /// What was done so far.
-    pub fn summary(&self) -> Summary {
+    /// What was done so far, over as many connections.
+    pub fn summary(&self, connections: u64) -> Summary {
         let threads = lock(&self.threads);
         let sum =
             |counter: fn(&Counters) -> &AtomicU64| threads.iter().map(|thread| counter(thread).load(Relaxed)).sum();
         Summary {
-            connections: threads.len(),
+            connections,
             requests: sum(|thread| &thread.requests),
             received_bytes: sum(|thread| &thread.received_bytes),
             sent_bytes: sum(|thread| &thread.sent_bytes),
@@ -99,8 +98,8 @@ impl Exchange {
 /// What an exchange did. Bytes are those that were echoed or digested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Connections that asked for anything.
-    pub connections: usize,
+    /// Connections that were made.
+    pub connections: u64,
     /// Requests answered.
     pub requests: u64,
     /// Bytes received.

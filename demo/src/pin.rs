@@ -2,14 +2,15 @@
 
 use std::{io, sync::OnceLock};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity};
+use strait::rpc::blocking::pin_current_thread;
 
-/// Keeps the calling thread on one of the cores that the process was given: the `number`th, counted round and round.
+/// One of the cores that the process was given: the `number`th, counted round and round.
 ///
 /// # Errors
 ///
-/// What the system says where it refuses.
-pub fn pin_to_core(number: usize) -> io::Result<()> {
+/// What the system says where it does not name them.
+pub fn core(number: usize) -> io::Result<usize> {
     // Asked once, before any thread has narrowed its own set: a new thread inherits the set of the one that made it.
     static CORES: OnceLock<Vec<usize>> = OnceLock::new();
     let cores = match CORES.get() {
@@ -19,12 +20,16 @@ pub fn pin_to_core(number: usize) -> io::Result<()> {
             CORES.get_or_init(|| (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
         }
     };
-    let mut one = CpuSet::new();
-    if let Some(&core) = cores.get(number % cores.len().max(1)) {
-        one.set(core);
-        sched_setaffinity(None, &one)?;
-    }
-    Ok(())
+    cores.get(number % cores.len().max(1)).copied().ok_or_else(|| io::Error::other("the process was given no core"))
+}
+
+/// Keeps the calling thread on [`core(number)`](core).
+///
+/// # Errors
+///
+/// What the system says where it refuses.
+pub fn pin_to_core(number: usize) -> io::Result<()> {
+    pin_current_thread(core(number)?).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -107,6 +107,15 @@ fn bytes_come_back_in_full_in_place_pinned_and_as_a_digest() {
 }
 
 #[test]
+fn an_exchange_that_polls_serves_all_and_counts_them() {
+    let exchange = Exchange::open(&["--polling", "2", "--pin"]);
+    let totals = totals(&exchange.trade(&["5", "orders", "200", "--json"]).output().unwrap());
+    assert!(totals.iter().all(|total| total["transport"] == "shared"), "{totals:?}");
+    let summary = exchange.close(input_ends);
+    assert_eq!((&summary["orders"], &summary["connections"]), (&1000.into(), &5.into()));
+}
+
+#[test]
 fn a_termination_signal_closes_the_exchange_in_good_order() {
     let exchange = Exchange::open(&[]);
     let summary = exchange.close(|process| {

@@ -31,6 +31,7 @@ use screen::Screen;
 /// It exits with 1 when a client failed, when nothing was measured, or when not every client reached shared memory.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --clients 1 --pin\n  \
+                        cargo xtask demo --clients 8 --polling 1\n  \
                         cargo xtask demo --payload-bytes 64 --seconds 2\n  cargo xtask demo --json")]
 pub(crate) struct Args {
     /// Traders, each a process of its own with one client
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Keep threads on cores, round-robin
     #[arg(long)]
     pin: bool,
+    /// Let the exchange serve from N threads that look at their connections in turn, instead of one thread per connection
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    polling: Option<u16>,
     /// Read messages in the ring, without copying them first
     #[arg(long)]
     in_place: bool,
@@ -56,7 +60,7 @@ pub(crate) struct Args {
 impl Args {
     /// A short run, for `cargo xtask ci`.
     pub(crate) fn short() -> Self {
-        Self { clients: 2, seconds: 1, payload_bytes: 20_000, pin: false, in_place: false, json: false }
+        Self { clients: 2, seconds: 1, payload_bytes: 20_000, pin: false, polling: None, in_place: false, json: false }
     }
 
     /// The ring that takes a payload: a message may be a quarter of it, less a little for headers.
@@ -83,8 +87,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let socket = Phase { name: "socket", shared: false, args, programs: &programs }.run(&mut screen, &stop)?;
     let shared = Phase { name: "shared memory", shared: true, args, programs: &programs }.run(&mut screen, &stop)?;
     if args.json {
-        table::json(args, &socket, "strait-socket-blocking");
-        table::json(args, &shared, "strait-shm-blocking");
+        let server = if args.polling.is_some() { "polling" } else { "blocking" };
+        table::json(args, &socket, &format!("strait-socket-{server}"));
+        table::json(args, &shared, &format!("strait-shm-{server}"));
     } else {
         for line in table::compare(&socket, &shared) {
             screen.line(&line);

@@ -94,6 +94,10 @@ pub enum Error {
     #[cfg(not(strait_loom))]
     #[error(transparent)]
     Launch(Arc<crate::LaunchError>),
+    /// A thread could not be kept on its processor.
+    #[cfg(not(strait_loom))]
+    #[error(transparent)]
+    Pin(#[from] crate::pin::PinError),
     /// There was no connection, and none could be made. Nothing was sent.
     #[error("no connection could be made, so nothing was sent; {}", last_words(.last))]
     NotConnected {
@@ -138,6 +142,8 @@ impl Error {
             Self::Transport(error) => error.blame(),
             Self::Call { code: Code::BAD_REQUEST, .. } => Blame::Usage,
             Self::Method { .. } => Blame::Usage,
+            #[cfg(not(strait_loom))]
+            Self::Pin(_) => Blame::Usage,
             Self::Call { .. } | Self::Deadline | Self::ShuttingDown | Self::Full => Blame::Peer,
             Self::Decode(_) | Self::Json { .. } => Blame::Corrupt,
             #[cfg(not(strait_loom))]

@@ -211,6 +211,16 @@ impl Connection {
         }
     }
 
+    /// The descriptors, where there are any.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn link(&self) -> Option<&crate::waiting::Link> {
+        match &*self.inner {
+            Inner::Socket(unix) => Some(unix.link()),
+            Inner::Shared(shared) => Some(shared.bell().link()),
+            Inner::Local(_) => None,
+        }
+    }
+
     /// Where this thread itself sleeps, which nobody else can touch the connection meanwhile.
     fn own_sleeper(&self) -> Arc<dyn Sleep> {
         match &*self.inner {

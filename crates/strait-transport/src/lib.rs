@@ -76,6 +76,8 @@ mod transport;
 mod unix;
 mod voice;
 #[cfg(not(strait_loom))]
+mod wait_set;
+#[cfg(not(strait_loom))]
 mod waiting;
 #[cfg(strait_loom)]
 #[path = "modelled/waiting.rs"]
@@ -95,5 +97,7 @@ pub use runtime_dir::{MAX_NAME_BYTES, check_name};
 pub use segment::LAYOUT_HASH;
 pub use strait_sync::{HonestPeer, ValidArchives};
 pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
+#[cfg(not(strait_loom))]
+pub use wait_set::WaitSet;
 #[cfg(not(strait_loom))]
 pub use waiting::Interrupt;

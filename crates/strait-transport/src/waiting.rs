@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 #[cfg(feature = "tokio")]
 use tokio::io::{Interest as TokioInterest, unix::AsyncFd};
 
@@ -132,6 +132,13 @@ impl Wants {
     fn of(bits: u8) -> Self {
         Self { input: bits & 1 != 0, output: bits & 2 != 0, nap: bits & 4 != 0 }
     }
+
+    fn flags(self) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, self.input);
+        flags.set(PollFlags::OUT, self.output);
+        flags
+    }
 }
 
 /// How a sleeper is told that what it waits for has changed under it.
@@ -160,10 +167,14 @@ pub(crate) struct Link {
     fork: strait_region::ForkToken,
 }
 
-impl Link {
-    /// Length of a nap.
-    const NAP: Duration = Duration::from_millis(1);
+/// Length of a nap.
+pub(crate) const NAP: Duration = Duration::from_millis(1);
 
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
+impl Link {
     /// Takes over a connected socket. `is_async` registers it with the tokio runtime that runs the caller.
     pub(crate) fn new(socket: OwnedFd, is_async: bool, interrupt: Option<Arc<Interrupt>>) -> Result<Self, Error> {
         // Older kernels have no pidfd to pass; then a hang-up alone tells of a death.
@@ -256,17 +267,25 @@ impl Link {
         self.always_naps.store(false, Ordering::Relaxed);
     }
 
+    /// Adds what a sleep on many connections watches here; whether that sleep must be a nap.
+    pub(crate) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) -> bool {
+        let wants = self.wants();
+        fds.push(PollFd::new(&*self.socket, wants.flags()));
+        fds.extend(self.pidfd.get().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
+        wants.nap
+    }
+
     /// Whether the peer has hung up: it reads and writes no more. What it wrote may still be there.
     pub(crate) fn is_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(&*self.socket, PollFlags::empty())];
-        poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Whether the process that sent the peer's bytes is dead.
     pub(crate) fn peer_is_dead(&self) -> bool {
         let Some(pidfd) = self.pidfd.get() else { return false };
         let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Ends the connection for both sides.
@@ -349,17 +368,11 @@ impl Sleep for Link {
         // ORDERING: Relaxed; see `share`.
         let naps = wants.nap || self.always_naps.load(Ordering::Relaxed);
         let (left, naps) = match left {
-            left if naps && left.is_none_or(|left| left > Self::NAP) => (Some(Self::NAP), true),
+            left if naps && left.is_none_or(|left| left > NAP) => (Some(NAP), true),
             left => (left, false),
         };
-        let timeout = left.map(|left| rustix::event::Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, wants.input);
-        flags.set(PollFlags::OUT, wants.output);
-        let socket = PollFd::new(&*self.socket, flags);
+        let timeout = left.map(timespec);
+        let socket = PollFd::new(&*self.socket, wants.flags());
         // A missing descriptor is stood in for by the socket itself, asked for nothing.
         let nothing = || PollFd::new(&*self.socket, PollFlags::empty());
         let pidfd = self.pidfd.get().map_or_else(nothing, |pidfd| PollFd::new(pidfd, PollFlags::IN));

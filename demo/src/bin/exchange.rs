@@ -4,8 +4,13 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use serde_json::json;
-use strait::rpc::{Request, blocking::Server};
-use strait_demo::{connection::ConnectionArgs, exchange::Exchange, log_to_stderr, messages::ExchangeRequest, stop};
+use strait::rpc::{
+    Request,
+    blocking::{Polling, Server},
+};
+use strait_demo::{
+    connection::ConnectionArgs, exchange::Exchange, log_to_stderr, messages::ExchangeRequest, pin, stop,
+};
 
 /// Match limit orders and echo bytes, for any number of traders, until Ctrl-C.
 ///
@@ -17,12 +22,17 @@ use strait_demo::{connection::ConnectionArgs, exchange::Exchange, log_to_stderr,
     after_help = "Examples:\n  \
         cargo run --release --bin exchange\n  \
         cargo run --release --bin exchange -- --in-place --ring-bytes 1048576\n  \
+        cargo run --release --bin exchange -- --polling 1 --pin\n  \
         RUST_LOG=strait=debug cargo run --release --bin exchange      see how connections come about\n\n\
         In another terminal: cargo run --release --bin trader 16 bytes 20000"
 )]
 struct Cli {
     #[command(flatten)]
     connection: ConnectionArgs,
+    /// Serve from this many threads that look at their connections in turn and sleep only after a millisecond without a
+    /// call, instead of one thread per connection. With --pin, thread i is kept on core 2i + 1
+    #[arg(long, value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    polling: Option<u16>,
     /// Print JSON objects, one per line
     #[arg(long)]
     json: bool,
@@ -52,6 +62,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         move || handle.shutdown()
     })?;
     if cli.stop_with_input {
+        let handle = handle.clone();
         stop::on_end_of_input(move || handle.shutdown())?;
     }
     if cli.json {
@@ -59,10 +70,15 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         println!("exchange: service {name:?} is open; Ctrl-C ends it");
     }
-    let exchange = Arc::new(Exchange::new(cli.connection.pin));
+    // Polling threads are kept on their cores by the library.
+    let exchange = Arc::new(Exchange::new(cli.connection.pin && cli.polling.is_none()));
     let answering = Arc::clone(&exchange);
-    server.serve(move |request: Request<ExchangeRequest>| answering.answer(&request))?;
-    let summary = exchange.summary();
+    let answer = move |request: Request<ExchangeRequest>| answering.answer(&request);
+    match cli.polling {
+        None => server.serve(answer)?,
+        Some(threads) => server.serve_polling(answer, &polling(threads.into(), cli.connection.pin)?)?,
+    }
+    let summary = exchange.summary(handle.stats().accepted);
     if cli.json {
         println!(
             "{}",
@@ -82,4 +98,10 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         println!("exchange: closed in good order; {summary}");
     }
     Ok(())
+}
+
+fn polling(threads: usize, pin: bool) -> std::io::Result<Polling> {
+    let pinned = if pin { threads } else { 0 };
+    let cpus = (0..pinned).map(|thread| pin::core(2 * thread + 1)).collect::<Result<_, _>>()?;
+    Ok(Polling { threads, cpus, ..Polling::default() })
 }

@@ -70,6 +70,9 @@ impl Phase<'_> {
 
     fn exchange(&self, directory: &Path) -> Command {
         let mut command = Command::new(&self.programs.exchange);
+        if let Some(threads) = self.args.polling {
+            command.args(["--polling", &threads.to_string()]);
+        }
         self.common(&mut command, directory);
         command
     }

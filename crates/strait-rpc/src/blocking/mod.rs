@@ -1,8 +1,10 @@
-//! Calls from threads, and a server with one thread per connection. The same messages and types as the async ones.
+//! Calls from threads, and a server with one thread per connection or a few that poll. The same messages and types as the async ones.
 
 mod client;
 #[cfg(not(strait_loom))]
 mod methods;
+#[cfg(not(strait_loom))]
+mod polling;
 #[cfg(not(strait_loom))]
 mod proxy;
 #[cfg(not(strait_loom))]
@@ -13,10 +15,14 @@ mod service;
 mod session;
 
 #[cfg(not(strait_loom))]
+pub use crate::pin::{PinError, pin_current_thread};
+#[cfg(not(strait_loom))]
 pub use crate::reconnect::blocking::Reconnecting;
 pub use client::Client;
 #[cfg(not(strait_loom))]
 pub use methods::Methods;
+#[cfg(not(strait_loom))]
+pub use polling::Polling;
 #[cfg(not(strait_loom))]
 pub use proxy::{Proxy, Streaming};
 #[cfg(not(strait_loom))]

@@ -117,7 +117,7 @@ impl Error {
                     | E::Refused(_)
                     | E::OtherUser { .. }
             ),
-            Self::Method { .. } | Self::Full => true,
+            Self::Method { .. } | Self::Full | Self::Pin(_) => true,
             Self::Deadline | Self::Decode(_) | Self::Json { .. } | Self::Lost { .. } => false,
         }
     }

@@ -1,0 +1,152 @@
+//! A polling thread: its clients take turns.
+//!
+//! While it looks, nobody has to wake it, and there is no system call (but for clients on their sockets, and one look in a
+//! millisecond after a client that might have died). Once it has found nothing for long enough it announces its sleep to all
+//! clients, which looks at each once more, and sleeps on all their descriptors at once: see [`WaitSet`](strait_transport::WaitSet).
+
+use std::time::{Duration, Instant};
+
+use strait_sync::primitive::spin_hint;
+
+use super::{
+    super::{
+        server::Shared,
+        service::Service,
+        session::{LOOK_EVERY, Session},
+    },
+    Polling,
+    client::{Client, Turn},
+    places::Places,
+};
+
+/// Rounds between two looks at the clock.
+const ROUNDS: u32 = 32;
+/// How often one of the clients is looked after.
+const LOOK_AFTER_EVERY: Duration = Duration::from_millis(1);
+/// A thread that has found nothing for so long gives its processor away between looks: what it waits for may need it.
+const YIELD_AFTER: Duration = Duration::from_micros(5);
+
+/// The clients of one thread.
+pub(super) struct Turns<'a, S> {
+    index: usize,
+    places: &'a Places,
+    shared: &'a Shared<S>,
+    polling: &'a Polling,
+    clients: Vec<Client<'a, S>>,
+    ending: bool,
+    worked_at: Instant,
+    looked_after_at: Instant,
+    /// Who is looked after next.
+    next: usize,
+}
+
+impl<'a, S: Service> Turns<'a, S> {
+    pub(super) fn new(index: usize, places: &'a Places, shared: &'a Shared<S>, polling: &'a Polling) -> Self {
+        let now = Instant::now();
+        let (worked_at, looked_after_at) = (now, now);
+        Self { index, places, shared, polling, clients: vec![], ending: false, worked_at, looked_after_at, next: 0 }
+    }
+
+    /// Serves until the server ends.
+    pub(super) fn run(mut self) {
+        let (mut rounds, mut has_worked) = (0, false);
+        loop {
+            if self.places.wait_set(self.index).take_notice() {
+                self.take_news();
+            }
+            let worked = self.round();
+            if self.ending {
+                if self.clients.is_empty() {
+                    return;
+                }
+                if !worked {
+                    self.clients.iter_mut().for_each(Client::look_after);
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                continue;
+            }
+            if !worked {
+                spin_hint();
+            }
+            has_worked |= worked;
+            rounds += 1;
+            if rounds == ROUNDS || self.clients.is_empty() {
+                self.watch_the_clock(has_worked);
+                (rounds, has_worked) = (0, false);
+            }
+        }
+    }
+
+    /// New clients, or the server's end.
+    fn take_news(&mut self) {
+        let news = self.places.news(self.index);
+        for connection in news.newcomers {
+            self.clients.push(Client::new(Session::new(connection, self.shared)));
+        }
+        if news.closed && !self.ending {
+            self.ending = true;
+            self.clients.iter_mut().for_each(Client::begin_end);
+        }
+    }
+
+    /// A turn for each client; whether any had something to do.
+    #[inline]
+    fn round(&mut self) -> bool {
+        let (mut worked, mut index) = (false, 0);
+        while let Some(client) = self.clients.get_mut(index) {
+            let outcome = match client.turn(self.polling.max_batch) {
+                Ok(Turn::Idle) => {
+                    index += 1;
+                    continue;
+                }
+                Ok(Turn::Worked) => {
+                    worked = true;
+                    index += 1;
+                    continue;
+                }
+                Ok(Turn::Over) => Ok(()),
+                Err(error) => Err(error),
+            };
+            worked = true;
+            self.clients.remove(index).end(outcome);
+            self.places.left(self.index);
+        }
+        worked
+    }
+
+    /// Looks after a client where one is due, and yields or sleeps after rounds that found nothing.
+    fn watch_the_clock(&mut self, has_worked: bool) {
+        let now = Instant::now();
+        if now - self.looked_after_at >= LOOK_AFTER_EVERY && !self.clients.is_empty() {
+            self.looked_after_at = now;
+            self.next = (self.next + 1) % self.clients.len();
+            self.clients[self.next].look_after();
+        }
+        if has_worked {
+            self.worked_at = now;
+            return;
+        }
+        let quiet = now - self.worked_at;
+        if self.clients.is_empty() || self.polling.idle.is_some_and(|idle| quiet >= idle) {
+            self.sleep();
+            self.worked_at = Instant::now();
+        } else if quiet >= YIELD_AFTER {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sleeps until one of the clients needs a turn, or there are news.
+    fn sleep(&mut self) {
+        // What the first that is not quiet has to do is done in its next turn, and nobody sleeps.
+        let armed = self.clients.iter_mut().position(|client| !client.arm()).unwrap_or(self.clients.len());
+        if armed == self.clients.len() {
+            let slept = self.places.wait_set(self.index).sleep(self.clients.iter().map(Client::connection), None);
+            if let Err(error) = slept {
+                // Not for want of anything that a wait could bring: rather late than busy.
+                tracing::warn!(target: "strait", %error, "a polling thread cannot sleep: it naps");
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+        self.clients[..armed].iter_mut().for_each(Client::disarm);
+    }
+}
