@@ -23,8 +23,14 @@ use crate::{
 };
 
 /// The engines: how the server serves and how the clients call.
-const NAMES: [&str; 4] =
-    ["strait-socket-blocking", "strait-shm-blocking", "strait-shm-async", "strait-shm-blocking-batch16"];
+const NAMES: [&str; 6] = [
+    "strait-socket-blocking",
+    "strait-shm-blocking",
+    "strait-shm-async",
+    "strait-shm-polling",
+    "strait-shm-blocking-inplace",
+    "strait-shm-blocking-batch16",
+];
 
 /// Clients at a time.
 const CLIENTS: [usize; 3] = [1, 16, 64];

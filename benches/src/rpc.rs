@@ -25,13 +25,14 @@ const DEFAULT_RING_UP_TO: usize = 20_000;
 const LARGE_RING_BYTES: u64 = 8 << 20;
 
 /// The engines, from the slowest path to the fastest.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "strait-socket-blocking",
     "strait-socket-polled",
     "strait-shm-async",
     "strait-shm-async-nosum",
     "strait-shm-blocking",
     "strait-shm-blocking-nosum",
+    "strait-shm-polling",
     "strait-shm-inplace",
     "strait-shm-inplace-nosum",
     // Archives instead of raw bytes, to be compared with each other.
@@ -154,7 +155,12 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 pub(crate) fn serve_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
     let server = blocking::Server::<Echo>::bind_as(SERVICE, &options(role))?;
-    Ok(server.serve(|request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request)))?)
+    let echo = |request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request));
+    match role.engine.name.contains("-polling") {
+        true => server.serve_polling(echo, &blocking::Polling::default())?,
+        false => server.serve(echo)?,
+    }
+    Ok(())
 }
 
 pub(crate) async fn serve_async(role: &Role) -> Result<(), Box<dyn Error>> {

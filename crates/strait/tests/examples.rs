@@ -12,7 +12,7 @@ fn runs(name: &str, says: &str) {
     path.push(name);
     if !path.exists() {
         // `cargo test` builds them all, `cargo test --test examples` does not.
-        let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "strait", "--example", name]).status();
+        let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "strait", "--all-features", "--example", name]).status();
         assert!(built.is_ok_and(|status| status.success()), "cannot build the example {name}");
     }
     let output = Command::new(&path).env("XDG_RUNTIME_DIR", runtime_dir.path()).output();
@@ -34,6 +34,8 @@ examples! {
     json_calls says "42";
     limits says "turned away";
     methods says "hello strait! hello strait!";
+    on_demand says "its server is process";
+    reconnect says "doubled is";
 }
 
 #[cfg(feature = "tokio")]
@@ -41,4 +43,9 @@ examples! {
     cancel says "nobody waits any more: dropped";
     notifications says "client: tick 4";
     streaming says "client: 2401";
+}
+
+#[cfg(feature = "tower")]
+examples! {
+    tower_client says "client:";
 }
