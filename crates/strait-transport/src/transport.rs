@@ -81,6 +81,26 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// What happened between an earlier reading and this one.
+    ///
+    /// ```
+    /// use strait_transport::Stats;
+    /// let (earlier, now) = (Stats { parks: 3, ..Stats::default() }, Stats { parks: 5, ..Stats::default() });
+    /// assert_eq!(now.since(&earlier).parks, 2);
+    /// ```
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            sent_messages: self.sent_messages.saturating_sub(earlier.sent_messages),
+            sent_bytes: self.sent_bytes.saturating_sub(earlier.sent_bytes),
+            received_messages: self.received_messages.saturating_sub(earlier.received_messages),
+            received_bytes: self.received_bytes.saturating_sub(earlier.received_bytes),
+            full: self.full.saturating_sub(earlier.full),
+            checksum_errors: self.checksum_errors.saturating_sub(earlier.checksum_errors),
+            parks: self.parks.saturating_sub(earlier.parks),
+            rings: self.rings.saturating_sub(earlier.rings),
+        }
+    }
+
     /// Both together.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {

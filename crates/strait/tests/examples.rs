@@ -12,7 +12,9 @@ fn runs(name: &str, says: &str) {
     path.push(name);
     if !path.exists() {
         // `cargo test` builds them all, `cargo test --test examples` does not.
-        let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "strait", "--all-features", "--example", name]).status();
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "-q", "-p", "strait", "--all-features", "--example", name])
+            .status();
         assert!(built.is_ok_and(|status| status.success()), "cannot build the example {name}");
     }
     let output = Command::new(&path).env("XDG_RUNTIME_DIR", runtime_dir.path()).output();

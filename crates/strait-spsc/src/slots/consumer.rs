@@ -149,7 +149,8 @@ impl<T, S: Storage<T>> Consumer<T, S> {
     }
 
     /// Fewer than `n` values were there. Whether the producer has gone, and not without having pushed them.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn find_more(&mut self, n: usize) -> Result<(), PopError> {
         let gone = self.storage.ring().is_gone(End::Producer);
         // The second look: what the producer pushed before it went is visible now.
