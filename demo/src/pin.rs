@@ -23,7 +23,7 @@ pub fn core(number: usize) -> io::Result<usize> {
     cores.get(number % cores.len().max(1)).copied().ok_or_else(|| io::Error::other("the process was given no core"))
 }
 
-/// Keeps the calling thread on [`core(number)`](core).
+/// Keeps the calling thread on [`core(number)`](core()).
 ///
 /// # Errors
 ///
