@@ -60,6 +60,7 @@ impl Exchange {
         };
         COUNTERS.with(|counters| {
             let counters = counters.get_or_init(|| self.new_thread());
+            // ORDERING: Relaxed, all three; counts that guard no other memory. Read by `summary`.
             counters.requests.fetch_add(1, Relaxed);
             counters.received_bytes.fetch_add(received as u64, Relaxed);
             counters.sent_bytes.fetch_add(sent as u64, Relaxed);
@@ -70,6 +71,7 @@ impl Exchange {
     /// What was done so far, over as many connections.
     pub fn summary(&self, connections: u64) -> Summary {
         let threads = lock(&self.threads);
+        // ORDERING: Relaxed; pairs with nothing: counts of threads that may still be counting.
         let sum =
             |counter: fn(&Counters) -> &AtomicU64| threads.iter().map(|thread| counter(thread).load(Relaxed)).sum();
         Summary {

@@ -180,6 +180,7 @@ mod tests {
             session: [0; 16],
         };
         let region = OwnRegion::create("strait-region:test", &header).unwrap();
+        // ORDERING: Relaxed; one thread.
         region.store(8192, 7, Ordering::Relaxed);
         prefault_by_hand(&region);
         assert_eq!((region.load(8192), region.load(12288)), (7, 0));
