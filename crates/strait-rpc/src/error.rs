@@ -97,7 +97,7 @@ pub enum Error {
     /// A thread could not be kept on its processor.
     #[cfg(not(strait_loom))]
     #[error(transparent)]
-    Pin(#[from] crate::pin::PinError),
+    Pin(#[from] strait_transport::PinError),
     /// There was no connection, and none could be made. Nothing was sent.
     #[error("no connection could be made, so nothing was sent; {}", last_words(.last))]
     NotConnected {

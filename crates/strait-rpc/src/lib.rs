@@ -54,8 +54,6 @@ mod names;
 #[cfg(not(strait_loom))]
 mod outbox;
 #[cfg(not(strait_loom))]
-mod pin;
-#[cfg(not(strait_loom))]
 mod policy;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod proxy;

@@ -62,6 +62,8 @@ pub mod modelled;
 mod options;
 #[cfg(not(strait_loom))]
 mod peer;
+#[cfg(not(strait_loom))]
+mod pin;
 mod ring;
 #[cfg(not(strait_loom))]
 mod runtime_dir;
@@ -90,6 +92,8 @@ pub use limits::Limits;
 pub use listener::{Incoming, Listener, socket_path};
 pub use message::{Message, TransportKind};
 pub use options::{CODEC_ANY, MIN_RING_BYTES, Options, Receive};
+#[cfg(not(strait_loom))]
+pub use pin::{PinError, pin_current_thread};
 #[cfg(not(strait_loom))]
 pub use runtime_dir::{MAX_NAME_BYTES, check_name};
 #[cfg(not(strait_loom))]

@@ -15,8 +15,6 @@ mod service;
 mod session;
 
 #[cfg(not(strait_loom))]
-pub use crate::pin::{PinError, pin_current_thread};
-#[cfg(not(strait_loom))]
 pub use crate::reconnect::blocking::Reconnecting;
 pub use client::Client;
 #[cfg(not(strait_loom))]
@@ -27,3 +25,5 @@ pub use polling::Polling;
 pub use proxy::{Proxy, Streaming};
 #[cfg(not(strait_loom))]
 pub use server::{Server, ServerHandle};
+#[cfg(not(strait_loom))]
+pub use strait_transport::{PinError, pin_current_thread};

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use strait_transport::{Error as TransportError, Interrupt, Listener};
+use strait_transport::{Error as TransportError, Interrupt, Listener, pin_current_thread};
 
 use super::{
     server::{Shared, accept},
     service::Service,
     session::handshake,
 };
-use crate::{error::Error, pin::pin_current_thread};
+use crate::error::Error;
 use places::Places;
 use turns::Turns;
 

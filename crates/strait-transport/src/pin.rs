@@ -29,11 +29,11 @@ pub enum PinError {
 
 /// Keeps the calling thread, and threads that it starts from now on, on one processor.
 ///
-/// For a client that waits by spinning: `pin_current_thread` in the thread that calls, and
-/// [`Options::spin`](crate::Options::spin) as long as answers may take (at most 50 ms). Such a call does not sleep.
+/// For a thread that waits by spinning: with [`Options::spin`](crate::Options::spin) as long as a message may take (at most
+/// 50 ms) it does not sleep.
 ///
 /// ```
-/// use strait_rpc::blocking::{PinError, pin_current_thread};
+/// use strait_transport::{PinError, pin_current_thread};
 ///
 /// let error = pin_current_thread(1_000_000).unwrap_err();
 /// assert!(matches!(error, PinError::NoSuchCpu { cpu: 1_000_000, .. }));

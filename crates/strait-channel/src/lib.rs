@@ -1,0 +1,5 @@
+//! Streams, published state and work queues over strait connections.
+#![forbid(unsafe_code)]
+
+pub use strait_frame::{Codec, Postcard, Raw, Rkyv};
+pub use strait_transport::{Error, HonestPeer, Limits, Options, Receive, SendError, TransportKind, ValidArchives};
