@@ -27,6 +27,7 @@ impl<B> RawBytes<B> {
 impl<B: StableBytes> Deref for RawBytes<B> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.0.bytes()
     }
@@ -37,10 +38,12 @@ impl Codec<[u8]> for Raw {
     type View = [u8];
     type Held<B: StableBytes> = RawBytes<B>;
 
+    #[inline]
     fn encode(value: &[u8], sink: &mut Sink<'_>) -> Result<(), EncodeError> {
         sink.write(value)
     }
 
+    #[inline]
     fn open<B: StableBytes>(bytes: B) -> Result<RawBytes<B>, DecodeError> {
         Ok(RawBytes(bytes))
     }
@@ -50,6 +53,7 @@ impl Codec<[u8]> for Raw {
         schema_of::<u8>()
     }
 
+    #[inline]
     fn size_hint(value: &[u8]) -> usize {
         value.len()
     }
@@ -60,10 +64,12 @@ impl Codec<Vec<u8>> for Raw {
     type View = [u8];
     type Held<B: StableBytes> = RawBytes<B>;
 
+    #[inline]
     fn encode(value: &Vec<u8>, sink: &mut Sink<'_>) -> Result<(), EncodeError> {
         sink.write(value)
     }
 
+    #[inline]
     fn open<B: StableBytes>(bytes: B) -> Result<RawBytes<B>, DecodeError> {
         Ok(RawBytes(bytes))
     }
@@ -73,6 +79,7 @@ impl Codec<Vec<u8>> for Raw {
         schema_of::<u8>()
     }
 
+    #[inline]
     fn size_hint(value: &Vec<u8>) -> usize {
         value.len()
     }

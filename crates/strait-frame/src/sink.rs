@@ -35,6 +35,7 @@ impl<'a> Sink<'a> {
     /// ```
     /// assert_eq!(strait_frame::Sink::new(&mut [0; 8]).capacity(), 8);
     /// ```
+    #[inline]
     pub fn new(span: &'a mut [u8]) -> Self {
         Self { span: Some(span), len: 0, overflow: None }
     }
@@ -66,6 +67,7 @@ impl<'a> Sink<'a> {
     /// assert_eq!(sink.len(), 100);
     /// # Ok::<(), strait_frame::EncodeError>(())
     /// ```
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }

@@ -74,11 +74,13 @@ impl Calls {
     }
 
     /// The slot of a call, for its waker.
+    #[inline]
     pub(crate) fn slot(call: u32) -> usize {
         (call & ((1 << SLOT_BITS) - 1)) as usize
     }
 
     /// Takes a slot and returns the call's id; `None` where the window is full.
+    #[inline]
     pub(crate) fn begin(&mut self) -> Option<u32> {
         let index = self.free.pop()?;
         let slot = &mut self.slots[usize::from(index)];
@@ -93,14 +95,16 @@ impl Calls {
         self.slots[Self::slot(call)].state = State::Streaming(Box::new(stream));
     }
 
+    #[inline]
     fn find(&mut self, call: u32) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(Self::slot(call))?;
         (slot.generation == call >> SLOT_BITS).then_some(slot)
     }
 
+    #[inline]
     fn release(&mut self, call: u32) {
         self.slots[Self::slot(call)].state = State::Free;
-        self.free.push(Self::slot(call) as u16);
+        self.free.push(Self::slot(call) as u16); // as many as there are slots: it never grows
     }
 
     /// Gives the last answer to its call.
@@ -139,7 +143,18 @@ impl Calls {
         }
     }
 
+    /// Ends a call whose reply has come and goes straight to its caller; `false` where no reply is due to it.
+    #[inline]
+    pub(crate) fn finish(&mut self, call: u32) -> bool {
+        let waiting = self.find(call).is_some_and(|slot| matches!(slot.state, State::Waiting));
+        if waiting {
+            self.release(call);
+        }
+        waiting
+    }
+
     /// The answer of a call, if it is there; the call is over then.
+    #[inline]
     pub(crate) fn take(&mut self, call: u32) -> Option<Result<Message, Error>> {
         let slot = self.find(call)?;
         if !matches!(slot.state, State::Done(_)) {

@@ -58,6 +58,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// A header that only names a call.
+    #[inline]
     pub(crate) fn of(kind: Kind, call: u32) -> Self {
         Self { kind, json: false, stream: false, method: 0, call, deadline: None }
     }
@@ -85,12 +86,9 @@ impl Header {
 
     /// Strict: unknown kinds and flags are refused.
     #[inline]
-    pub(crate) fn decode(message: &[u8]) -> Result<Self, String> {
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, BadHeader> {
         let Some(bytes) = message.first_chunk::<HEADER_BYTES>() else {
-            return Err(format!(
-                "an rpc message of {} bytes, shorter than its header of {HEADER_BYTES}",
-                message.len()
-            ));
+            return Err(BadHeader::Short(message.len()));
         };
         let kind = match bytes[0] {
             1 => Kind::Request,
@@ -101,10 +99,10 @@ impl Header {
             6 => Kind::Notify,
             7 => Kind::Item,
             8 => Kind::Credit,
-            unknown => return Err(format!("an rpc message of unknown kind {unknown}")),
+            unknown => return Err(BadHeader::Kind(unknown)),
         };
         if bytes[1] & !(FLAG_JSON | FLAG_STREAM) != 0 {
-            return Err(format!("an rpc message with unknown flags {:#04x}", bytes[1]));
+            return Err(BadHeader::Flags(bytes[1]));
         }
         let [.., a, b, c, d, e, f, g, h] = *bytes;
         let deadline = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -118,6 +116,29 @@ impl Header {
         })
     }
 }
+
+/// Why a message has no header. Told in words only where that is asked for.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum BadHeader {
+    #[error("an rpc message of {0} bytes, shorter than its header of {HEADER_BYTES}")]
+    Short(usize),
+    #[error("an rpc message of unknown kind {0}")]
+    Kind(u8),
+    #[error("an rpc message with unknown flags {0:#04x}")]
+    Flags(u8),
+}
+
+/// Whether a message is a reply to `call`, without looking at the rest of its header, which a client has no use for.
+#[inline]
+pub(crate) fn is_reply_to(message: &[u8], call: u32) -> bool {
+    message.first_chunk::<HEADER_BYTES>().is_some_and(|bytes| {
+        let plain = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) == REPLY;
+        plain && bytes[4..8] == call.to_le_bytes()
+    })
+}
+
+/// The first four bytes of a reply without flags, to method 0.
+const REPLY: u32 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -111,6 +111,7 @@ impl Outbox {
     }
 
     /// Sends as much of what is kept as there is room for; whether that was any.
+    #[inline]
     pub(crate) fn flush(&mut self) -> Result<bool, TransportError> {
         let before = self.kept.len();
         while let Some(message) = self.kept.front() {
@@ -128,6 +129,7 @@ impl Outbox {
     }
 
     /// The next message. One whose checksum is wrong ends an rpc connection: whose call it was cannot be known any more.
+    #[inline]
     pub(crate) fn receive(&mut self) -> Result<Option<strait_transport::Message>, TransportError> {
         self.connection.try_recv().map_err(|error| match error {
             TransportError::Checksum { .. } => corrupt(format!("an rpc request was lost: {error}")),
@@ -142,7 +144,9 @@ fn is_last(kind: Kind) -> bool {
 }
 
 /// What a peer said cannot be.
-pub(crate) fn corrupt(what: String) -> TransportError {
+#[cold]
+pub(crate) fn corrupt(what: impl std::fmt::Display) -> TransportError {
+    let what = what.to_string();
     tracing::warn!(target: "strait", what, "corrupt input");
     TransportError::Corrupt { what: Arc::from(what) }
 }

@@ -24,6 +24,7 @@ pub struct Request<T, C: Codec<T> = Rkyv> {
 }
 
 impl<T, C: Codec<T>> Request<T, C> {
+    #[inline]
     pub(crate) fn open(mut message: Message, left: Option<Duration>) -> Result<Self, DecodeError> {
         let (transport, in_place, timestamp) = (message.transport(), message.is_in_place(), message.timestamp());
         let remaining = Remaining::from_now(left);
@@ -52,6 +53,7 @@ impl<T, C: Codec<T>> Request<T, C> {
     }
 
     /// The request. The same as dereferencing.
+    #[inline]
     pub fn get(&self) -> &C::View {
         &self.held
     }
@@ -87,6 +89,7 @@ impl<T, C: Codec<T>> Request<T, C> {
 impl<T, C: Codec<T>> Deref for Request<T, C> {
     type Target = C::View;
 
+    #[inline]
     fn deref(&self) -> &C::View {
         &self.held
     }

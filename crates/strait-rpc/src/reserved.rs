@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Answers a call of a reserved method; `false` where it is for the service.
+#[inline]
 pub(crate) fn answer(header: &Header, description: &Description, out: &mut Outbox) -> Result<bool, TransportError> {
     if header.method < METHODS_RESERVED {
         return Ok(false);

@@ -16,6 +16,7 @@ pub struct Response<T, C: Codec<T> = Rkyv> {
 }
 
 impl<T, C: Codec<T>> Response<T, C> {
+    #[inline]
     pub(crate) fn open(mut message: Message) -> Result<Self, Error> {
         let (transport, in_place, timestamp) = (message.transport(), message.is_in_place(), message.timestamp());
         message.skip(HEADER_BYTES);
@@ -24,6 +25,7 @@ impl<T, C: Codec<T>> Response<T, C> {
     }
 
     /// The reply. The same as dereferencing.
+    #[inline]
     pub fn get(&self) -> &C::View {
         &self.held
     }
@@ -49,6 +51,7 @@ impl<T, C: Codec<T>> Response<T, C> {
 impl<T, C: Codec<T>> Deref for Response<T, C> {
     type Target = C::View;
 
+    #[inline]
     fn deref(&self) -> &C::View {
         &self.held
     }

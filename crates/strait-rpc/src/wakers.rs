@@ -60,6 +60,7 @@ impl Wakers {
     }
 
     /// The call has ended: nobody waits for its answer, and its slot is free for somebody else.
+    #[inline]
     pub(crate) fn clear(&self, slot: usize) {
         let Some(mut lists) = self.used() else { return };
         let old = lists.calls[slot].take();
@@ -118,11 +119,13 @@ impl Wakers {
     }
 
     /// Whether somebody waits for room.
+    #[inline]
     pub(crate) fn has_room_waiters(&self) -> bool {
         self.used().is_some_and(|lists| !lists.room.is_empty())
     }
 
     /// Wakes who waits for the answer of a call.
+    #[inline]
     pub(crate) fn wake_call(&self, slot: usize) {
         if let Some(waker) = self.used().as_ref().and_then(|lists| lists.calls[slot].as_ref()) {
             waker.wake_by_ref();
@@ -131,6 +134,7 @@ impl Wakers {
 
     /// Wakes somebody, so that a connection without a driver gets one: one who waits for an answer, and who therefore
     /// wakes the next when it leaves. Where there is none, all others: some of those in the lists may have left.
+    #[inline]
     pub(crate) fn wake_one(&self) {
         let Some(lists) = self.used() else { return };
         if let Some(waker) = lists.calls.iter().flatten().next() {

@@ -199,11 +199,14 @@ fn a_client_that_never_rests_leaves_the_others_their_turns() {
         // 64 ms of work at a time, in its window.
         let requests = [1u64 << 32 | 1; 64];
         std::thread::scope(|scope| {
-            scope.spawn(|| assert!(greedy.call_batch(&requests).iter().all(Result::is_ok)));
+            let batch = scope.spawn(|| {
+                assert!(greedy.call_batch(&requests).iter().all(Result::is_ok));
+                Instant::now()
+            });
             std::thread::sleep(Duration::from_millis(5));
-            let start = Instant::now();
             assert_eq!(modest.call(&4).unwrap().to_native(), 8);
-            assert!(start.elapsed() < Duration::from_millis(40), "{:?}: it waited for all of them", start.elapsed());
+            let answered = Instant::now();
+            assert!(answered < batch.join().unwrap(), "it waited for all of them");
         });
         server.stop().unwrap();
     });

@@ -6,6 +6,9 @@ use strait_sync::{Words, WordsMut, primitive::Ordering};
 
 use crate::records::Geometry;
 
+/// A cache line, in bytes, as the hints for the processor count them.
+pub(crate) const LINE: u64 = 64;
+
 /// Turns positions into words. Whatever the position, the word lies inside the ring.
 ///
 /// Remembers the ring's address, so that the hot path neither follows the memory's handles nor compares with its length:
@@ -63,6 +66,30 @@ impl RingWords {
         let offset = (position & self.mask & !15) as usize;
         // SAFETY: the mask keeps it inside the ring, and 16 bytes on is its end at the latest.
         unsafe { self.base.add(offset + 16) }
+    }
+
+    /// Asks the processor to make the cache line at `position` this side's own, because it will be written soon.
+    #[inline]
+    pub(crate) fn expect_write(&self, position: u64) {
+        #[cfg(all(target_arch = "x86_64", not(strait_loom), not(miri)))]
+        // SAFETY: a hint, which reads and writes nothing, whatever the address; it lies inside the ring.
+        unsafe {
+            core::arch::asm!("prefetchw [{line}]", line = in(reg) self.word(position), options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(strait_loom), not(miri))))]
+        let _ = position;
+    }
+
+    /// Asks the processor for the cache line at `position`, because it will be read soon.
+    #[inline]
+    pub(crate) fn expect_read(&self, position: u64) {
+        #[cfg(all(target_arch = "x86_64", not(strait_loom), not(miri)))]
+        // SAFETY: a hint, which reads and writes nothing, whatever the address; it lies inside the ring.
+        unsafe {
+            core::arch::asm!("prefetcht0 [{line}]", line = in(reg) self.word(position), options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(strait_loom), not(miri))))]
+        let _ = position;
     }
 
     /// Loads the word at `position`, relaxed.

@@ -10,8 +10,29 @@ use std::{
 
 use zerocopy::{FromBytes, IntoBytes};
 
-/// 16-byte units, so that a buffer is aligned for any archive. Boxed twice, so that it moves as one pointer.
-type Units = Box<Box<[u128]>>;
+use crate::message::About;
+
+/// What a [`Buffer`] points to: a message moves as one pointer, and where it is made, moved and dropped nothing is allocated.
+pub(crate) struct Packet {
+    /// 16-byte units, so that a buffer is aligned for any archive.
+    units: Box<[u128]>,
+    /// What the message says of itself, where the buffer is one.
+    pub(crate) about: About,
+}
+
+/// Boxed also where it lies in a pool: it is the box that goes from hand to hand.
+type Boxed = Box<Packet>;
+
+impl Packet {
+    fn len_bytes(&self) -> usize {
+        self.units.len() * 16
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.units.as_bytes()
+    }
+}
 
 /// Smallest buffer, so that small messages share one size.
 const MIN_BYTES: usize = 256;
@@ -23,13 +44,13 @@ const SHELF_BUFFERS: usize = 256;
 const SHELF_BYTES: usize = 64 << 20;
 
 std::thread_local! {
-    static OWN: RefCell<Vec<Units>> = const { RefCell::new(Vec::new()) };
+    static OWN: RefCell<Vec<Boxed>> = const { RefCell::new(Vec::new()) };
 }
 
 static SHELF: Mutex<Shelf> = Mutex::new(Shelf { buffers: Vec::new(), bytes: 0 });
 
 struct Shelf {
-    buffers: Vec<Units>,
+    buffers: Vec<Boxed>,
     bytes: usize,
 }
 
@@ -41,14 +62,10 @@ fn shelf() -> MutexGuard<'static, Shelf> {
     shelf
 }
 
-fn bytes(units: &Units) -> usize {
-    units.len() * 16
-}
-
 /// A buffer aligned to 16 bytes. Its content is left over from before.
 pub(crate) struct Buffer {
     /// Taken only by drop.
-    units: Option<Units>,
+    packet: Option<Boxed>,
 }
 
 impl Buffer {
@@ -57,19 +74,29 @@ impl Buffer {
     pub(crate) fn take(len: usize) -> Self {
         let own = OWN.try_with(|own| {
             let mut own = own.borrow_mut();
-            if own.last().is_some_and(|units| bytes(units) >= len) { own.pop() } else { None }
+            if own.last().is_some_and(|packet| packet.len_bytes() >= len) { own.pop() } else { None }
         });
-        Self { units: Some(own.ok().flatten().unwrap_or_else(|| take_slow(len))) }
+        Self { packet: Some(own.ok().flatten().unwrap_or_else(|| take_slow(len))) }
+    }
+
+    #[inline]
+    pub(crate) fn packet(&self) -> &Packet {
+        self.packet.as_ref().expect("taken only by drop")
+    }
+
+    #[inline]
+    pub(crate) fn packet_mut(&mut self) -> &mut Packet {
+        self.packet.as_mut().expect("taken only by drop")
     }
 
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.units.as_ref().map_or(&[], |units| units.as_bytes())
+        self.packet().bytes()
     }
 
     #[inline]
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.units.as_mut().map_or(&mut [], |units| units.as_mut_bytes())
+        self.packet_mut().units.as_mut_bytes()
     }
 
     /// The buffer as 64-bit words.
@@ -80,50 +107,50 @@ impl Buffer {
 }
 
 #[cold]
-fn take_slow(len: usize) -> Units {
-    let fits = |units: &Units| bytes(units) >= len;
+fn take_slow(len: usize) -> Boxed {
+    let fits = |packet: &Boxed| packet.len_bytes() >= len;
     let own = OWN.try_with(|own| {
         let mut own = own.borrow_mut();
         own.iter().position(fits).map(|index| own.swap_remove(index))
     });
-    if let Ok(Some(units)) = own {
-        return units;
+    if let Ok(Some(packet)) = own {
+        return packet;
     }
     {
         let mut shelf = shelf();
         if let Some(index) = shelf.buffers.iter().position(fits) {
-            let units = shelf.buffers.swap_remove(index);
-            shelf.bytes -= bytes(&units);
-            return units;
+            let packet = shelf.buffers.swap_remove(index);
+            shelf.bytes -= packet.len_bytes();
+            return packet;
         }
     }
-    Box::new(vec![0u128; len.max(MIN_BYTES).next_power_of_two() / 16].into_boxed_slice())
+    let units = vec![0u128; len.max(MIN_BYTES).next_power_of_two() / 16].into_boxed_slice();
+    Box::new(Packet { units, about: About::default() })
 }
 
 impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
-        let Some(units) = self.units.take() else { return };
-        let mut units = Some(units);
+        let mut packet = self.packet.take();
         // Fails where the thread is ending.
         let _ = OWN.try_with(|own| {
             let mut own = own.borrow_mut();
-            if own.len() < OWN_BUFFERS && units.as_ref().is_some_and(|units| bytes(units) <= OWN_BYTES) {
-                own.extend(units.take());
+            if own.len() < OWN_BUFFERS && packet.as_ref().is_some_and(|packet| packet.len_bytes() <= OWN_BYTES) {
+                own.extend(packet.take());
             }
         });
-        if let Some(units) = units {
-            put_on_shelf(units);
+        if let Some(packet) = packet {
+            put_on_shelf(packet);
         }
     }
 }
 
 #[cold]
-fn put_on_shelf(units: Units) {
+fn put_on_shelf(packet: Boxed) {
     let mut shelf = shelf();
-    if shelf.buffers.len() < SHELF_BUFFERS && shelf.bytes + bytes(&units) <= SHELF_BYTES {
-        shelf.bytes += bytes(&units);
-        shelf.buffers.push(units);
+    if shelf.buffers.len() < SHELF_BUFFERS && shelf.bytes + packet.len_bytes() <= SHELF_BYTES {
+        shelf.bytes += packet.len_bytes();
+        shelf.buffers.push(packet);
     }
 }
 

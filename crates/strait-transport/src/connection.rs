@@ -317,6 +317,9 @@ impl Transport for Connection {
     #[inline]
     fn publish(&mut self) -> Result<(), Error> {
         self.check_fork()?;
+        if let Inner::Shared(shared) = &mut *self.inner {
+            return shared.publish();
+        }
         let published = each!(self, inner => inner.publish());
         self.settle();
         published
@@ -324,11 +327,14 @@ impl Transport for Connection {
 
     #[inline]
     fn try_recv(&mut self) -> Result<Option<Message>, Error> {
+        if let Inner::Shared(shared) = &mut *self.inner {
+            return shared.try_recv();
+        }
         let mut received = each!(self, inner => inner.try_recv());
         if matches!(*self.inner, Inner::Socket(_)) {
             self.settle();
             if matches!((&received, &*self.inner), (Ok(None), Inner::Shared(_))) {
-                received = each!(self, inner => inner.try_recv());
+                return self.try_recv();
             }
         }
         if let Ok(Some(message)) = &mut received {

@@ -9,9 +9,10 @@ use crate::shared::SharedHeld;
 use crate::{buffer::Buffer, local::LocalHeld};
 
 /// Over which path a message came, or a connection runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TransportKind {
     /// A Unix stream socket.
+    #[default]
     Socket,
     /// Rings in shared memory.
     Shared,
@@ -57,10 +58,17 @@ impl From<SharedHeld> for InPlace {
     }
 }
 
-enum Body {
-    Copied(Buffer),
-    /// Boxed, because it is several times as large: messages are moved a few times on their way.
-    InPlace(Box<InPlace>),
+/// What a message says of its bytes. It lies with them, so that a message is one pointer.
+#[derive(Default)]
+pub(crate) struct About {
+    /// Where the bytes are, if not in the buffer.
+    in_place: Option<InPlace>,
+    start: usize,
+    len: usize,
+    timestamp: u64,
+    kind: TransportKind,
+    /// Set by the connection, where its options have the token.
+    valid_archives: Option<ValidArchives>,
 }
 
 /// A received message.
@@ -70,19 +78,15 @@ enum Body {
 /// [`Receive::InPlaceUnvalidated`](crate::Receive::InPlaceUnvalidated). `Send`; may be held as long as one likes and dropped
 /// anywhere.
 pub struct Message {
-    body: Body,
-    start: usize,
-    len: usize,
-    timestamp: u64,
-    kind: TransportKind,
-    /// Set by the connection, where its options have the token.
-    valid_archives: Option<ValidArchives>,
+    buffer: Buffer,
 }
 
 impl Message {
-    pub(crate) fn copied(buffer: Buffer, len: usize, timestamp: u64, kind: TransportKind) -> Self {
+    #[inline]
+    pub(crate) fn copied(mut buffer: Buffer, len: usize, timestamp: u64, kind: TransportKind) -> Self {
         debug_assert!(len <= buffer.bytes().len());
-        Self { body: Body::Copied(buffer), start: 0, len, timestamp, kind, valid_archives: None }
+        buffer.packet_mut().about = About { in_place: None, start: 0, len, timestamp, kind, valid_archives: None };
+        Self { buffer }
     }
 
     /// A message of one's own bytes, as if it had come over `kind`: for what is decoded and encoded anew on its way. It is
@@ -93,78 +97,112 @@ impl Message {
         Self::copied(buffer, bytes.len(), timestamp, kind)
     }
 
+    #[inline]
     pub(crate) fn in_place(bytes: InPlace, len: usize, timestamp: u64, kind: TransportKind) -> Self {
-        Self { body: Body::InPlace(Box::new(bytes)), start: 0, len, timestamp, kind, valid_archives: None }
+        let mut buffer = Buffer::take(0);
+        buffer.packet_mut().about =
+            About { in_place: Some(bytes), start: 0, len, timestamp, kind, valid_archives: None };
+        Self { buffer }
+    }
+
+    #[inline]
+    fn about(&self) -> &About {
+        &self.buffer.packet().about
     }
 
     /// Says whether the message needs no validation.
     pub(crate) fn set_valid_archives(&mut self, valid_archives: Option<ValidArchives>) {
-        self.valid_archives = valid_archives;
+        self.buffer.packet_mut().about.valid_archives = valid_archives;
     }
 
     /// Length in bytes, without what was skipped.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.about().len
     }
 
     /// Whether there are no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// When it was sent, in µs since the Unix epoch; 0 where the connection carries no timestamps.
+    #[inline]
     pub fn timestamp(&self) -> u64 {
-        self.timestamp
+        self.about().timestamp
     }
 
     /// Whether the bytes lie in the ring. Then the ring's space behind this message is free only once it is dropped.
+    #[inline]
     pub fn is_in_place(&self) -> bool {
-        matches!(self.body, Body::InPlace(_))
+        self.about().in_place.is_some()
     }
 
     /// Which path it came over.
+    #[inline]
     pub fn transport(&self) -> TransportKind {
-        self.kind
+        self.about().kind
     }
 
     /// Leaves out the first `bytes` bytes from now on; all of them where there are fewer.
+    #[inline]
     pub fn skip(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.len);
-        self.start += bytes;
-        self.len -= bytes;
+        let about = &mut self.buffer.packet_mut().about;
+        let bytes = bytes.min(about.len);
+        about.start += bytes;
+        about.len -= bytes;
     }
 }
 
 impl std::ops::Deref for Message {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        let all = match &self.body {
-            Body::Copied(buffer) => buffer.bytes(),
-            Body::InPlace(guard) => guard.bytes(),
+        let packet = self.buffer.packet();
+        let about = &packet.about;
+        let all = match &about.in_place {
+            None => packet.bytes(),
+            Some(guard) => guard.bytes(),
         };
-        &all[self.start..self.start + self.len]
+        &all[about.start..about.start + about.len]
+    }
+}
+
+impl Drop for Message {
+    #[inline]
+    fn drop(&mut self) {
+        // Before the buffer is used again: dropping the guard gives the ring its space back.
+        if self.is_in_place() {
+            self.buffer.packet_mut().about.in_place = None;
+        }
     }
 }
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message").field("len", &self.len).field("transport", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Message")
+            .field("len", &self.len())
+            .field("transport", &self.transport())
+            .finish_non_exhaustive()
     }
 }
 
-// SAFETY: a copy lies on the heap, belongs to the message alone and is never written again; a guard's bytes lie
+// SAFETY: a copy lies on the heap, in a box that the message owns, belongs to the message alone and is never written again; a guard's bytes lie
 // in a ring and stay until the guard is dropped, by the honest-peer decision that made it. `skip` needs `&mut self`, and
 // whoever holds the message as `StableBytes` owns it. The token is set once, before the message is given out, and only
 // on messages that came from the peer that the connection's options were given it for.
 #[allow(unsafe_code)]
 unsafe impl StableBytes for Message {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 
+    #[inline]
     fn valid_archives(&self) -> Option<ValidArchives> {
-        self.valid_archives
+        self.about().valid_archives
     }
 }
 

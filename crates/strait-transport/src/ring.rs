@@ -11,7 +11,7 @@ use std::{
 use strait_frame::EncodeError;
 use strait_spsc::{
     ClaimError, Corrupt,
-    records::{Consumer, Guard, Meta, Producer},
+    records::{Consumer, Guard, Meta, Producer, Record},
 };
 use strait_sync::{Words, WordsMut, mutant};
 use zerocopy::IntoBytes;
@@ -137,6 +137,7 @@ where
         }
     }
 
+    #[inline]
     pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(), SendError> {
         self.bell.check_fork()?;
         if let Some(ended) = &self.ended {
@@ -168,6 +169,11 @@ where
             }
             Err(refused) => refused,
         };
+        Err(self.refused(refused, max_bytes))
+    }
+
+    #[cold]
+    fn refused(&mut self, refused: ClaimError, max_bytes: usize) -> SendError {
         match refused {
             ClaimError::Full => {
                 // What was staged is shown now: the peer must know of it before anybody waits for it to be read.
@@ -175,11 +181,11 @@ where
                 // The largest of those that wait: were it the smallest, whoever needs more would find "room" for ever.
                 self.wanted = self.wanted.max(max_bytes);
                 self.stats.full += 1;
-                Err(SendError::Full)
+                SendError::Full
             }
-            ClaimError::TooLarge { need, max } => Err(Error::TooLarge { need, max }.into()),
-            ClaimError::Corrupt(corrupt) => Err(self.poison(&corrupt).into()),
-            _ => Err(CLOSED_HERE.into()),
+            ClaimError::TooLarge { need, max } => Error::TooLarge { need, max }.into(),
+            ClaimError::Corrupt(corrupt) => self.poison(&corrupt).into(),
+            _ => CLOSED_HERE.into(),
         }
     }
 
@@ -199,24 +205,30 @@ where
         }
     }
 
+    #[inline]
     pub(crate) fn try_recv(&mut self) -> Result<Option<Message>, Error> {
         self.bell.check_fork()?;
-        if let Some(ended @ Error::Corrupt { .. }) = &self.ended {
+        if self.ended.is_some()
+            && let Some(ended @ Error::Corrupt { .. }) = &self.ended
+        {
             return Err(ended.clone());
         }
-        let Some(received) = self.next_message().map_err(|corrupt| self.poison(&corrupt))? else {
-            self.look_for_end()?;
-            // `ended` was learned before this look at the ring, or by one that followed it: nothing can come after.
-            return self.ended.clone().map_or(Ok(None), Err);
+        let taken = self.consumer.next().map(|record| {
+            record.map(|record| {
+                let (size, meta) = (record.len(), record.meta());
+                (received(record, meta, self.receive, &self.bell), size, meta)
+            })
+        });
+        let (message, size, meta) = match taken {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return self.nothing_came(),
+            Err(corrupt) => return Err(self.poison(&corrupt)),
         };
-        let (message, size, meta) = received;
         self.wake_writer();
         if self.framing.checksum {
             let found = strait_frame::checksum(&message);
             if found != meta.checksum {
-                self.stats.checksum_errors += 1;
-                tracing::warn!(target: "strait", size, expected = meta.checksum, found, "discarded a message: wrong checksum");
-                return Err(Error::Checksum { size, expected: meta.checksum, found });
+                return Err(self.wrong_checksum(size, meta.checksum, found));
             }
         }
         self.stats.received_messages += 1;
@@ -224,24 +236,20 @@ where
         Ok(Some(message))
     }
 
-    /// Takes the next record out of the ring, or into a guard.
-    #[inline]
-    fn next_message(&mut self) -> Result<Option<(Message, usize, Meta)>, Corrupt> {
-        let Some(record) = self.consumer.next()? else { return Ok(None) };
-        let (size, meta) = (record.len(), record.meta());
-        let record = match self.receive {
-            Receive::Copied => record,
-            Receive::InPlace(trust) | Receive::InPlaceUnvalidated(trust, _) => match record.into_guard(trust) {
-                Ok(guard) => {
-                    let held = Held { guard: Some(guard), bell: self.bell.clone() };
-                    return Ok(Some((Message::in_place(held.into(), size, meta.timestamp, B::KIND), size, meta)));
-                }
-                Err((record, _too_many_held)) => record,
-            },
-        };
-        let mut buffer = Buffer::take(size);
-        record.copy_to(&mut buffer.words_mut()[..size.div_ceil(8)]);
-        Ok(Some((Message::copied(buffer, size, meta.timestamp, B::KIND), size, meta)))
+    fn nothing_came(&mut self) -> Result<Option<Message>, Error> {
+        self.look_for_end()?;
+        // `ended` was learned before this look at the ring, or by one that followed it: nothing can come after.
+        match &self.ended {
+            None => Ok(None),
+            Some(ended) => Err(ended.clone()),
+        }
+    }
+
+    #[cold]
+    fn wrong_checksum(&mut self, size: usize, expected: u32, found: u32) -> Error {
+        self.stats.checksum_errors += 1;
+        tracing::warn!(target: "strait", size, expected, found, "discarded a message: wrong checksum");
+        Error::Checksum { size, expected, found }
     }
 
     /// Learns from the peer's memory alone whether it sends no more; a death is learned from what wakes a sleep.
@@ -411,6 +419,39 @@ where
             self.wake_reader();
         }
     }
+}
+
+/// A record as a message: copied out of the ring, or in place where that is asked for and not too much is held.
+#[inline]
+fn received<Own, Peer, B>(record: Record<'_, Own, Peer>, meta: Meta, receive: Receive, bell: &Arc<B>) -> Message
+where
+    Own: WordsMut + 'static,
+    Peer: Words + 'static,
+    B: Bell,
+    InPlace: From<Held<Own, Peer, B>>,
+{
+    let (Receive::InPlace(trust) | Receive::InPlaceUnvalidated(trust, _)) = receive else {
+        return copied(record, meta, B::KIND);
+    };
+    let size = record.len();
+    let mut message = match record.into_guard(trust) {
+        Ok(guard) => {
+            let held = Held { guard: Some(guard), bell: bell.clone() };
+            Message::in_place(held.into(), size, meta.timestamp, B::KIND)
+        }
+        Err((record, _too_many_held)) => copied(record, meta, B::KIND),
+    };
+    message.set_valid_archives(receive.valid_archives());
+    message
+}
+
+/// A record, copied out of the ring.
+#[inline]
+fn copied<Own: WordsMut, Peer: Words>(record: Record<'_, Own, Peer>, meta: Meta, kind: TransportKind) -> Message {
+    let size = record.len();
+    let mut buffer = Buffer::take(size);
+    record.copy_to(&mut buffer.words_mut()[..size.div_ceil(8)]);
+    Message::copied(buffer, size, meta.timestamp, kind)
 }
 
 /// What a send gets after `close`.

@@ -78,6 +78,7 @@ where
     ///
     /// [`Error::Call`] with what the server said; [`Error::Deadline`]; [`Error::Transport`] for the connection's end
     /// (then the call may or may not have been executed) and for a request that is too large; [`Error::Decode`].
+    #[inline]
     pub fn call(&self, request: &Req) -> Result<Response<Resp, C>, Error> {
         self.call_until(request, Deadline::after(self.deadline))
     }
@@ -114,6 +115,7 @@ where
         Ok(())
     }
 
+    #[inline]
     fn call_until(&self, request: &Req, deadline: Deadline) -> Result<Response<Resp, C>, Error> {
         Response::open(self.driver.call_blocking::<C, Req>(Target::default(), request, deadline)?)
     }

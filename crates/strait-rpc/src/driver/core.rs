@@ -11,7 +11,7 @@ use crate::{
     deadline::Deadline,
     encode::{decode_error, send_header, send_value},
     error::Error,
-    header::{HEADER_BYTES, Header, Kind},
+    header::{self, HEADER_BYTES, Header, Kind},
     wakers::Wakers,
 };
 
@@ -224,21 +224,61 @@ impl Core {
     /// Hands out all answers that have come.
     #[inline]
     pub(super) fn drain(&mut self, wakers: &Wakers) {
+        let none = self.read(None, wakers);
+        debug_assert!(none.is_none(), "no call was awaited");
+        self.pay_owed();
+    }
+
+    /// The answer of `call`, if it is there; hands out what came before it, and looks no further.
+    #[inline]
+    pub(super) fn receive(&mut self, call: u32, wakers: &Wakers) -> Option<Result<Message, Error>> {
+        let reply = self.read(Some(call), wakers);
+        self.pay_owed();
+        match reply {
+            Some(reply) => Some(Ok(reply)),
+            None => self.answer(call),
+        }
+    }
+
+    /// Hands out what has come; the reply to `awaited` ends it, and goes to the caller without lying in its slot.
+    #[inline]
+    fn read(&mut self, awaited: Option<u32>, wakers: &Wakers) -> Option<Message> {
         if !self.may_read() {
-            return;
+            return None;
         }
         while self.ended.is_none() {
             match self.connection.try_recv() {
-                Ok(Some(message)) => self.dispatch(message, wakers),
+                Ok(Some(message)) => match awaited {
+                    Some(call) if header::is_reply_to(&message, call) && self.calls.finish(call) => {
+                        return Some(message);
+                    }
+                    _ => self.dispatch(message, wakers),
+                },
                 Ok(None) => break,
-                // Whose answer it was cannot be known any more.
-                Err(error @ TransportError::Checksum { .. }) => {
-                    let what = format!("an rpc answer was lost: {error}").into();
-                    self.end(TransportError::Corrupt { what }.into(), wakers);
-                }
-                Err(error) => self.end(error.into(), wakers),
+                Err(error) => self.fail(error, wakers),
             }
         }
+        None
+    }
+
+    #[cold]
+    fn fail(&mut self, error: TransportError, wakers: &Wakers) {
+        self.end(
+            match error {
+                // Whose answer it was cannot be known any more.
+                TransportError::Checksum { .. } => {
+                    let what = format!("an rpc answer was lost: {error}").into();
+                    TransportError::Corrupt { what }.into()
+                }
+                error => error.into(),
+            },
+            wakers,
+        );
+    }
+
+    /// Sends what is owed, as far as there is room.
+    #[inline]
+    fn pay_owed(&mut self) {
         if !self.owed.is_empty() {
             self.flush_owed();
             let _ = self.connection.publish(); // the connection's end shows itself to whoever reads
@@ -248,7 +288,7 @@ impl Core {
     fn dispatch(&mut self, message: Message, wakers: &Wakers) {
         let header = match Header::decode(&message) {
             Ok(header) => header,
-            Err(what) => return self.corrupt(&what, wakers),
+            Err(what) => return self.corrupt(&what.to_string(), wakers),
         };
         let answer = match header.kind {
             Kind::Reply => Ok(message),

@@ -49,8 +49,8 @@ impl Driver {
         let begin = |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers);
         let (mut core, call) = self.send_blocking(begin, &mut deadline)?;
         loop {
-            core.drain(&self.wakers);
-            if let Some(answer) = core.answer(call) {
+            core = self.wait(core, Want::Reply(call), &mut deadline);
+            if let Some(answer) = core.receive(call, &self.wakers) {
                 self.wakers.clear(Calls::slot(call));
                 self.leave(core);
                 return answer;
@@ -58,11 +58,7 @@ impl Driver {
             if deadline.is_past() {
                 return Err(self.give_up(core, call));
             }
-            core = self.wait(core, Want::Reply(call), &mut deadline);
-            core.drain(&self.wakers);
-            if !core.calls.is_done(call) {
-                deadline.at(); // not a warm call: from here on the clock counts
-            }
+            deadline.at(); // not a warm call: from here on the clock counts
         }
     }
 

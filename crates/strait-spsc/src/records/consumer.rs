@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Corrupt, GeometryError, Violation},
-    storage::{OneWord, RingWords},
+    storage::{LINE, OneWord, RingWords},
 };
 
 /// The reading end of a ring. Reads the ring in `Peer`, writes its head to `Own`.
@@ -166,9 +166,16 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
 
     /// Whether [`next`](Self::next) has something to say: a record, or [`Corrupt`]. One relaxed load of one cache line,
     /// for spinning.
+    ///
+    /// Where it has not, the line after is asked for too: it comes together with the one that is looked at, and a record of two
+    /// lines takes no longer than one of one.
     #[inline]
     pub fn is_ready(&self) -> bool {
-        self.next_word() != 0
+        let ready = self.next_word() != 0;
+        if !ready {
+            self.words.expect_read(self.position.wrapping_add(LINE));
+        }
+        ready
     }
 
     /// The next record, or `None` where there is none yet.

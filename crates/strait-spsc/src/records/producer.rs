@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{ClaimError, Corrupt, GeometryError, Violation},
-    storage::{OneWord, RingWords, unwinding},
+    storage::{LINE, OneWord, RingWords, unwinding},
 };
 
 /// The writing end of a ring. Writes `Own`, reads the consumer's head from `Peer`.
@@ -279,7 +279,17 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         self.published = end;
         // ORDERING: Relaxed; for observers only, the protocol never reads it.
         self.shown_tail.store(&self.own, end, Ordering::Relaxed);
+        self.expect_next(end);
         true
+    }
+
+    /// Gets the lines of the next record's rest while there is time. Not its first line, which the consumer looks at.
+    #[inline]
+    fn expect_next(&self, end: u64) {
+        if end.wrapping_sub(self.head) + 4 * LINE <= self.ring.capacity_bytes() {
+            self.words.expect_write(end.wrapping_add(LINE));
+            self.words.expect_write(end.wrapping_add(2 * LINE));
+        }
     }
 
     /// Whether anything is staged that is not published yet.
