@@ -62,6 +62,11 @@ fn shelf() -> MutexGuard<'static, Shelf> {
     shelf
 }
 
+/// The size of the buffer that a message of `len` bytes is given: a power of two.
+fn size(len: usize) -> usize {
+    len.max(MIN_BYTES).next_power_of_two()
+}
+
 /// A buffer aligned to 16 bytes. Its content is left over from before.
 pub(crate) struct Buffer {
     /// Taken only by drop.
@@ -108,24 +113,24 @@ impl Buffer {
 
 #[cold]
 fn take_slow(len: usize) -> Boxed {
-    let fits = |packet: &Boxed| packet.len_bytes() >= len;
+    let size = size(len);
     let own = OWN.try_with(|own| {
         let mut own = own.borrow_mut();
-        own.iter().position(fits).map(|index| own.swap_remove(index))
+        own.iter().position(|packet| packet.len_bytes() >= len).map(|index| own.swap_remove(index))
     });
     if let Ok(Some(packet)) = own {
         return packet;
     }
     {
         let mut shelf = shelf();
-        if let Some(index) = shelf.buffers.iter().position(fits) {
+        // Of its own size alone: a small message must not hold a large buffer, which others then have to make anew.
+        if let Some(index) = shelf.buffers.iter().position(|packet| packet.len_bytes() == size) {
             let packet = shelf.buffers.swap_remove(index);
             shelf.bytes -= packet.len_bytes();
             return packet;
         }
     }
-    let units = vec![0u128; len.max(MIN_BYTES).next_power_of_two() / 16].into_boxed_slice();
-    Box::new(Packet { units, about: About::default() })
+    Box::new(Packet { units: vec![0u128; size / 16].into_boxed_slice(), about: About::default() })
 }
 
 impl Drop for Buffer {
@@ -176,6 +181,13 @@ mod tests {
         for len in [0, 1, 256, 257, 5000, (1 << 20) + 1] {
             assert!(Buffer::take(len).bytes().len() >= len);
         }
+    }
+
+    #[test]
+    fn a_small_message_takes_no_large_buffer_from_the_shelf() {
+        drop(Buffer::take(12 << 20)); // too large for a thread to keep
+        let taken = std::thread::spawn(|| Buffer::take(100).bytes().len()).join().unwrap();
+        assert_eq!(taken, MIN_BYTES);
     }
 
     #[test]
