@@ -2,7 +2,10 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +15,7 @@ use crate::{
     connection::Connection,
     error::Error,
     transport::Wake,
-    waiting::{NAP, timespec},
+    waiting::{Interrupt, NAP, timespec},
 };
 
 /// Puts one thread to sleep on many connections at once, and lets others wake it.
@@ -35,6 +38,7 @@ use crate::{
 pub struct WaitSet {
     event: OwnedFd,
     noticed: AtomicBool,
+    interrupt: Option<Arc<Interrupt>>,
 }
 
 impl WaitSet {
@@ -46,7 +50,16 @@ impl WaitSet {
     pub fn new() -> Result<Self, Error> {
         let event =
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::io("eventfd", error))?;
-        Ok(Self { event, noticed: AtomicBool::new(false) })
+        Ok(Self { event, noticed: AtomicBool::new(false), interrupt: None })
+    }
+
+    /// Makes one whose sleeps `interrupt` ends too, all of them once it is raised.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_interrupt(interrupt: Arc<Interrupt>) -> Result<Self, Error> {
+        Ok(Self { interrupt: Some(interrupt), ..Self::new()? })
     }
 
     /// Ends the sleep, or the next one.
@@ -69,7 +82,7 @@ impl WaitSet {
     /// Sleeps until one of the connections needs a look, until a [`notify`](Self::notify) or until `deadline`. Wakes spuriously.
     ///
     /// Each connection must have been armed: one that was not is noticed only when its peer goes. The interrupt of their
-    /// listener does not end the sleep.
+    /// listener does not end the sleep, but one of [`with_interrupt`](Self::with_interrupt) does.
     ///
     /// # Errors
     ///
@@ -84,7 +97,12 @@ impl WaitSet {
         if left == Some(Duration::ZERO) {
             return Ok(Wake::TimedOut);
         }
+        if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) {
+            return Ok(Wake::Interrupted);
+        }
         let mut fds = vec![PollFd::new(&self.event, PollFlags::IN)];
+        let interrupt = self.interrupt.as_ref().map(|interrupt| interrupt.fd());
+        fds.extend(interrupt.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let mut naps = false;
         for connection in connections {
             let link =
@@ -99,6 +117,7 @@ impl WaitSet {
         }
         match woken {
             Ok(0) if !naps => Ok(Wake::TimedOut),
+            Ok(_) if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) => Ok(Wake::Interrupted),
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wake::Ready),
             Err(error) => Err(Error::io("poll", error)),
         }
