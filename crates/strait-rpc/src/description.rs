@@ -82,6 +82,11 @@ impl Description {
         })
     }
 
+    /// Whether the service sends anything by itself.
+    pub(crate) fn has_events(&self) -> bool {
+        self.methods.iter().any(|method| method.kind == MethodKind::Event)
+    }
+
     /// The method of that name.
     pub fn method(&self, name: &str) -> Option<&MethodInfo> {
         self.methods.iter().find(|method| method.name == name)

@@ -1,5 +1,7 @@
 //! Bodies in JSON, for who does not know the types.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde::{Serialize, de::DeserializeOwned};
 use strait_frame::Codec;
 use strait_transport::{Error as TransportError, Message};
@@ -28,8 +30,10 @@ where
 
 /// Sends `value` as JSON.
 pub(crate) fn send<T: Serialize>(out: &mut Outbox, header: Header, value: &T) -> Result<(), TransportError> {
-    match serde_json::to_vec(value) {
-        Ok(body) => out.bytes(header, &body),
-        Err(error) => out.error(header.call, Code::BAD_REPLY, &format!("no JSON can be made of it: {error}")),
+    // Its `Serialize` is not ours.
+    match catch_unwind(AssertUnwindSafe(|| serde_json::to_vec(value))) {
+        Ok(Ok(body)) => out.bytes(header, &body),
+        Err(_panic) => out.error(header.call, Code::BAD_REPLY, "the code that makes JSON of it panicked"),
+        Ok(Err(error)) => out.error(header.call, Code::BAD_REPLY, &format!("no JSON can be made of it: {error}")),
     }
 }

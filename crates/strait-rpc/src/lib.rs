@@ -57,7 +57,7 @@ mod outbox;
 mod policy;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod proxy;
-#[cfg(all(feature = "tokio", not(strait_loom)))]
+#[cfg(not(strait_loom))]
 mod push;
 #[cfg(not(strait_loom))]
 mod reconnect;
@@ -91,7 +91,7 @@ pub use launch::{Launch, LaunchError};
 pub use policy::Policy;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 pub use proxy::{Proxy, Streaming};
-#[cfg(all(feature = "tokio", not(strait_loom)))]
+#[cfg(not(strait_loom))]
 pub use push::ClientHandle;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 pub use reconnect::tasks::Reconnecting;

@@ -21,17 +21,18 @@ pub(crate) struct Outbox {
     kept_answers: usize,
     /// How long the last body was.
     hint: usize,
+    /// An error has ended a call since this was last asked.
+    failed: bool,
     /// The client in the server's counters.
     pub(crate) client: Counted,
 }
 
 impl Outbox {
     pub(crate) fn new(connection: Connection, client: Counted) -> Self {
-        Self { connection, kept: VecDeque::new(), kept_answers: 0, hint: 0, client }
+        Self { connection, kept: VecDeque::new(), kept_answers: 0, hint: 0, failed: false, client }
     }
 
     /// Calls whose last answer waits for room: to their client they are still in flight.
-    #[cfg(feature = "tokio")]
     pub(crate) fn unanswered(&self) -> usize {
         self.kept_answers
     }
@@ -69,8 +70,14 @@ impl Outbox {
     /// Answers `call` with an error.
     pub(crate) fn error(&mut self, call: u32, code: Code, text: &str) -> Result<(), TransportError> {
         self.client.counters().error(code, text);
+        self.failed = true;
         let text = error_text(code, text, self.connection.limits().max_send_bytes);
         self.message(Header::of(Kind::Error, call), &text)
+    }
+
+    /// Whether an error was sent since this was last asked: an item that can't be sent ends its call.
+    pub(crate) fn take_failed(&mut self) -> bool {
+        std::mem::take(&mut self.failed)
     }
 
     /// Sends `body` as it is. One that is too large becomes an error answer to the call that `header` names.
@@ -104,7 +111,6 @@ impl Outbox {
     }
 
     /// Sends a message that is encoded already, header and all.
-    #[cfg(feature = "tokio")]
     pub(crate) fn encoded(&mut self, message: Vec<u8>) -> Result<(), TransportError> {
         self.keep(Kind::Notify, message);
         self.flush().map(drop)

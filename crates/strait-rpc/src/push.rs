@@ -7,9 +7,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::Waker,
 };
 
-use atomic_waker::AtomicWaker;
 use strait_frame::Codec;
 use strait_transport::Error as TransportError;
 
@@ -34,8 +34,8 @@ struct Pushes {
     /// Something waits. Looked at by the session without the lock.
     any: AtomicBool,
     gone: AtomicBool,
-    /// The session's task.
-    task: Arc<AtomicWaker>,
+    /// Wakes the session.
+    session: Waker,
     description: Arc<Description>,
     max_bytes: usize,
 }
@@ -50,9 +50,9 @@ impl ClientHandle {
     /// Events that may wait for a client that does not read.
     pub const MAX_WAITING: usize = 1024;
 
-    pub(crate) fn new(task: Arc<AtomicWaker>, description: Arc<Description>, max_bytes: usize) -> Self {
+    pub(crate) fn new(session: Waker, description: Arc<Description>, max_bytes: usize) -> Self {
         let (waiting, any, gone) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
-        Self { pushes: Arc::new(Pushes { waiting, any, gone, task, description, max_bytes }) }
+        Self { pushes: Arc::new(Pushes { waiting, any, gone, session, description, max_bytes }) }
     }
 
     /// Sends the event `name`, which the service's [`Methods`](crate::Methods) declare. Never waits.
@@ -81,7 +81,7 @@ impl ClientHandle {
             // ORDERING: Release; pairs with the swap in `send`, which takes the lock after it.
             self.pushes.any.store(true, Ordering::Release);
         }
-        self.pushes.task.wake();
+        self.pushes.session.wake_by_ref();
         Ok(())
     }
 
@@ -93,8 +93,12 @@ impl ClientHandle {
 
     /// Sends what waits, as far as there is room; whether that was any.
     pub(crate) fn send(&self, out: &mut Outbox) -> Result<bool, TransportError> {
+        // ORDERING: Relaxed; a first look, without taking the line from those who send. Who sends wakes the session afterwards.
+        if !out.is_empty() || !self.pushes.any.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         // ORDERING: Acquire; pairs with the Release in `notify`.
-        if !out.is_empty() || !self.pushes.any.swap(false, Ordering::Acquire) {
+        if !self.pushes.any.swap(false, Ordering::Acquire) {
             return Ok(false);
         }
         let mut waiting = self.pushes.waiting();

@@ -19,7 +19,7 @@ pub struct Request<T, C: Codec<T> = Rkyv> {
     in_place: bool,
     timestamp: u64,
     remaining: Remaining,
-    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    #[cfg(not(strait_loom))]
     client: Option<crate::push::ClientHandle>,
 }
 
@@ -35,19 +35,19 @@ impl<T, C: Codec<T>> Request<T, C> {
             in_place,
             timestamp,
             remaining,
-            #[cfg(all(feature = "tokio", not(strait_loom)))]
+            #[cfg(not(strait_loom))]
             client: None,
         })
     }
 
-    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    #[cfg(not(strait_loom))]
     pub(crate) fn with_client(mut self, client: &crate::push::ClientHandle) -> Self {
         self.client = Some(client.clone());
         self
     }
 
-    /// Who sent it, to be sent events. Only in an async service of several methods; `None` elsewhere.
-    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    /// Who sent it, to be sent events. Only in a service of several methods; `None` elsewhere.
+    #[cfg(not(strait_loom))]
     pub fn client(&self) -> Option<&crate::push::ClientHandle> {
         self.client.as_ref()
     }

@@ -443,3 +443,43 @@ async fn a_client_that_grants_credit_and_reads_nothing_gets_no_more_than_it_has_
     assert_eq!(rest.await.unwrap(), (2..9u32).collect::<std::collections::HashSet<u32>>());
     ends(handle, served).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_s_end_cuts_streams_short_and_waits_for_no_reader() {
+    let scratch = Scratch::new();
+    let (handle, served, _) = start(&scratch.options());
+    let proxy: Proxy = Proxy::connect_with(NAME, &scratch.options()).await.unwrap();
+    let mut items = proxy.stream::<u64, u64>("count", &u64::MAX).await.unwrap();
+    assert_eq!(items.next().await.unwrap().unwrap().to_native(), 0);
+    let start = Instant::now();
+    ends(handle, served).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let end = loop {
+        if let Err(end) = items.next().await.unwrap() {
+            break end;
+        }
+    };
+    assert!(matches!(end, Error::Call { code: Code::SHUTTING_DOWN, .. } | Error::Transport(_)), "{end:?}");
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_sent_ends_its_stream_and_not_the_connection() {
+    let scratch = Scratch::new();
+    let server = Server::bind_with(NAME, &scratch.options()).unwrap();
+    let handle = server.handle();
+    let texts = |_: Request<u64>| {
+        let long = "b".repeat(200_000);
+        stream::iter(["a".to_owned(), long, "c".to_owned()].map(Ok::<String, String>))
+    };
+    let served = tokio::spawn(server.serve_methods(Methods::new().stream("texts", texts)));
+    let proxy: Proxy = Proxy::connect_with(NAME, &scratch.options()).await.unwrap();
+    for _ in 0..3 {
+        let mut texts = proxy.stream::<u64, String>("texts", &0).await.unwrap();
+        assert_eq!(&**texts.next().await.unwrap().unwrap(), "a");
+        let end = texts.next().await.unwrap().unwrap_err();
+        assert!(matches!(end, Error::Call { code: Code::BAD_REPLY, .. }), "{end:?}");
+        assert!(texts.next().await.is_none());
+    }
+    assert!(proxy.health().await.unwrap().serving);
+    ends(handle, served).await;
+}

@@ -164,11 +164,11 @@ fn a_client_that_reads_nothing_holds_up_none_of_its_thread() {
             });
             let mut lazy = raw(&options);
             settle(&mut lazy, shared_memory);
-            // As many as it can get rid of: the server stops reading where its answers find no room.
+            // As many as it may: the server stops executing where its answers find no room.
             let mut sent = 0;
             while lazy.wait_ready(Interest::SPACE, Some(Instant::now() + Duration::from_millis(200))).unwrap()
                 == Wake::Ready
-                && sent < 10_000
+                && sent < options.max_in_flight
             {
                 sent += u32::from(lazy.send(&frame(REQUEST, 1 + sent, b"")).is_ok());
             }
@@ -474,6 +474,38 @@ fn clients_that_call_all_the_time_learn_of_the_end() {
             std::thread::sleep(Duration::from_millis(50));
             server.stop().unwrap();
         });
+    });
+}
+
+/// A reply that can be sent, but not be dropped.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Bomb(u64);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(self.0 < 100, "on purpose");
+    }
+}
+
+#[test]
+fn a_panic_outside_a_handler_ends_one_connection_and_no_other_of_its_thread() {
+    let _alone = alone();
+    within(Duration::from_secs(30), || {
+        let scratch = Scratch::new();
+        let options = scratch.options();
+        let server = Running::start(Server::bind_with(NAME, &options).unwrap(), |server| {
+            server.serve_polling(|number: Request<u64>| Ok::<_, String>(Bomb(number.to_native())), &threads(1))
+        });
+        let connect = || Client::<u64, Bomb>::connect_with(NAME, &options).unwrap();
+        let (unlucky, other) = (connect(), connect());
+        assert_eq!(other.call(&1).unwrap().get().0, 1);
+        let _ = unlucky.call(&100);
+        assert!(matches!(unlucky.call(&1), Err(Error::Transport(_))));
+        for number in 0..50 {
+            assert_eq!(other.call(&number).unwrap().get().0, number);
+        }
+        assert_eq!(connect().call(&2).unwrap().get().0, 2, "and new ones are served");
+        server.stop().unwrap();
     });
 }
 

@@ -6,28 +6,33 @@ use serde::{Serialize, de::DeserializeOwned};
 use strait_frame::{Codec, Rkyv};
 use strait_transport::{Error as TransportError, Message};
 
-use super::service::{Service, caught, respond};
+use super::service::{Items, Panicked, Service, caught, respond};
 use crate::{
     description::{Description, MethodKind},
     encode::schema,
     error::Code,
-    header::Header,
+    header::{Header, Kind},
     json::{self, from_json},
     outbox::Outbox,
+    push::ClientHandle,
     refused::Refused,
     request::Request,
 };
 
-type Answer = Box<dyn Fn(&Header, Message, &mut Outbox) -> Result<(), TransportError> + Send + Sync>;
-type Take = Box<dyn Fn(&Header, Message) -> Result<(), Refused> + Send + Sync>;
+type Answer = Box<dyn Fn(&Header, Message, &ClientHandle, &mut Outbox) -> Result<(), TransportError> + Send + Sync>;
+type Begin = Box<dyn Fn(&Header, Message, &ClientHandle) -> Result<Items, Refused> + Send + Sync>;
+type Take = Box<dyn Fn(&Header, Message, &ClientHandle) -> Result<(), Refused> + Send + Sync>;
 
 enum Handler {
     Answer(Answer),
+    Begin(Begin),
     Take(Take),
+    /// Something that the server sends.
+    Nothing,
 }
 
-/// The methods of a blocking service, each with types of its own. The same to its clients as [`strait_rpc::Methods`](crate::Methods),
-/// but for streams and events, which need the async server.
+/// The methods of a blocking service, each with types of its own. The same to its clients as those of an async
+/// service.
 ///
 /// ```no_run
 /// use strait_rpc::{Request, blocking::{Methods, Server}};
@@ -72,12 +77,15 @@ impl<C: 'static> Methods<C> {
         E: Display,
         F: Fn(Request<Req, C>) -> Result<Resp, E> + Send + Sync + 'static,
     {
-        let answer = move |header: &Header, message: Message, out: &mut Outbox| match plain(header) {
-            Err(refused) => out.error(header.call, refused.code, &refused.text),
-            Ok(()) => respond::<C, Req, Resp, E>(header, message, &handler, out, |out, header, reply| {
-                out.value::<C, Resp>(header, reply)
-            }),
-        };
+        let answer =
+            move |header: &Header, message: Message, client: &ClientHandle, out: &mut Outbox| match plain(header) {
+                Err(refused) => out.error(header.call, refused.code, &refused.text),
+                Ok(()) => {
+                    respond::<C, Req, Resp, E>(header, message, Some(client), &handler, out, |out, header, reply| {
+                        out.value::<C, Resp>(header, reply)
+                    })
+                }
+            };
         self.add(name, MethodKind::Call, schema::<C, Req, Resp>(), false, Handler::Answer(Box::new(answer)))
     }
 
@@ -95,7 +103,7 @@ impl<C: 'static> Methods<C> {
         E: Display,
         F: Fn(Request<Req, C>) -> Result<Resp, E> + Send + Sync + 'static,
     {
-        let answer = move |header: &Header, message: Message, out: &mut Outbox| {
+        let answer = move |header: &Header, message: Message, client: &ClientHandle, out: &mut Outbox| {
             let message = match header.json {
                 false => message,
                 true => match from_json::<C, Req>(message) {
@@ -103,7 +111,9 @@ impl<C: 'static> Methods<C> {
                     Err(refused) => return out.error(header.call, refused.code, &refused.text),
                 },
             };
-            respond::<C, Req, Resp, E>(header, message, &handler, out, |out, header, reply| match header.json {
+            respond::<C, Req, Resp, E>(header, message, Some(client), &handler, out, |out, header, reply| match header
+                .json
+            {
                 true => json::send(out, header, reply),
                 false => out.value::<C, Resp>(header, reply),
             })
@@ -111,7 +121,54 @@ impl<C: 'static> Methods<C> {
         self.add(name, MethodKind::Call, schema::<C, Req, Resp>(), true, Handler::Answer(Box::new(answer)))
     }
 
-    /// Adds a method whose messages nobody answers.
+    /// Adds a method of several answers: one request, as many items as the iterator has, up to its first error. The iterator is
+    /// asked for the next item while its reader takes more, in the thread of its connection: one that waits in
+    /// `next` keeps this client's other calls waiting.
+    ///
+    /// ```
+    /// use strait_rpc::{Request, blocking::Methods};
+    ///
+    /// let methods = Methods::new()
+    ///     .stream("count", |below: Request<u64>| (0..below.to_native()).map(Ok::<u64, String>));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call).
+    #[must_use]
+    pub fn stream<Req, Item, E, F, I>(self, name: &str, handler: F) -> Self
+    where
+        C: Codec<Req> + Codec<Item>,
+        Req: 'static,
+        Item: 'static,
+        E: Display,
+        F: Fn(Request<Req, C>) -> I + Send + Sync + 'static,
+        I: IntoIterator<Item = Result<Item, E>>,
+        I::IntoIter: 'static,
+    {
+        let begin = move |header: &Header, message: Message, client: &ClientHandle| {
+            let mut items = handler(open::<C, Req>(header, message, client)?).into_iter();
+            let next: Items = Box::new(move |header, out| send_next::<C, Item, E>(&mut items, header, out));
+            Ok(next)
+        };
+        self.add(name, MethodKind::Stream, schema::<C, Req, Item>(), false, Handler::Begin(Box::new(begin)))
+    }
+
+    /// Names something that the server sends by itself: see [`ClientHandle::notify`](crate::ClientHandle::notify). Each client
+    /// of a service with events costs a server with one thread per connection one descriptor more.
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call).
+    #[must_use]
+    pub fn event<T>(self, name: &str) -> Self
+    where
+        C: Codec<T>,
+    {
+        self.add(name, MethodKind::Event, schema::<C, T, T>(), false, Handler::Nothing)
+    }
+
+    /// Adds a method whose messages nobody answers. They are taken as they come: one may overtake a call that waits its turn.
     ///
     /// # Panics
     ///
@@ -123,9 +180,8 @@ impl<C: 'static> Methods<C> {
         T: 'static,
         F: Fn(Request<T, C>) + Send + Sync + 'static,
     {
-        let take = move |header: &Header, message: Message| {
-            plain(header)?;
-            handler(Request::open(message, None).map_err(|error| Refused::new(Code::BAD_REQUEST, error.to_string()))?);
+        let take = move |header: &Header, message: Message, client: &ClientHandle| {
+            handler(open::<C, T>(header, message, client)?);
             Ok(())
         };
         self.add(name, MethodKind::Notification, schema::<C, T, T>(), false, Handler::Take(Box::new(take)))
@@ -151,31 +207,46 @@ impl<C: 'static> Methods<C> {
 }
 
 impl<C: 'static> Service for Methods<C> {
-    fn call(&self, header: &Header, message: Message, out: &mut Outbox) -> Result<(), TransportError> {
-        match self.description.find(header.method).map(|method| (method, &self.handlers[usize::from(header.method)])) {
-            Err(refused) => out.error(header.call, refused.code, &refused.text),
-            Ok((_, Handler::Answer(answer))) if !header.stream => answer(header, message, out),
-            Ok((method, _)) => {
-                let text = format!("{:?} is no method that can be called like this", method.name);
-                out.error(header.call, Code::BAD_REQUEST, &text)
+    fn call(
+        &self,
+        header: &Header,
+        message: Message,
+        client: &ClientHandle,
+        out: &mut Outbox,
+    ) -> Result<Option<Items>, TransportError> {
+        let begun = self.description.find(header.method).and_then(|method| {
+            let refused = |text| Err(Refused::new(Code::BAD_REQUEST, format!("{:?} {text}", method.name)));
+            match &self.handlers[usize::from(header.method)] {
+                Handler::Answer(answer) if !header.stream => Ok(Err(answer)),
+                Handler::Begin(begin) if header.stream => Ok(Ok(begin)),
+                Handler::Answer(_) => refused("has one reply, and was called as a stream"),
+                Handler::Begin(_) => refused("is a stream, and was called for one reply"),
+                Handler::Take(_) | Handler::Nothing => refused("is no method that can be called"),
             }
+        });
+        let begun = match begun {
+            Ok(Err(answer)) => return answer(header, message, client, out).map(|()| None),
+            Ok(Ok(begin)) => caught(header.call, || begin(header, message, client)),
+            Err(refused) => Ok(Err(refused)),
+        };
+        match begun {
+            Ok(Ok(items)) => return Ok(Some(items)),
+            Ok(Err(refused)) => out.error(header.call, refused.code, &refused.text)?,
+            Err(Panicked) => out.error(header.call, Code::PANICKED, "see the server's log")?,
         }
+        Ok(None)
     }
 
     fn description(&self) -> Description {
         self.description.clone()
     }
 
-    fn notify(&self, header: &Header, message: Message) {
-        let taken = match self.description.find(header.method) {
-            Err(refused) => Err(refused),
-            Ok(method) => match &self.handlers[usize::from(header.method)] {
-                Handler::Take(take) => caught(0, || take(header, message)).unwrap_or(Ok(())),
-                Handler::Answer(_) => {
-                    Err(Refused::new(Code::BAD_REQUEST, format!("{:?} takes no notifications", method.name)))
-                }
-            },
-        };
+    fn notify(&self, header: &Header, message: Message, client: &ClientHandle) {
+        let taken =
+            self.description.find(header.method).and_then(|method| match &self.handlers[usize::from(header.method)] {
+                Handler::Take(take) => caught(0, || take(header, message, client)).unwrap_or(Ok(())),
+                _ => Err(Refused::new(Code::BAD_REQUEST, format!("{:?} takes no notifications", method.name))),
+            });
         if let Err(refused) = taken {
             tracing::debug!(target: "strait", text = refused.text, "dropped a notification");
         }
@@ -193,4 +264,34 @@ fn plain(header: &Header) -> Result<(), Refused> {
         true => Err(Refused::new(Code::BAD_REQUEST, "this method takes no JSON")),
         false => Ok(()),
     }
+}
+
+fn open<C: Codec<T>, T>(header: &Header, message: Message, client: &ClientHandle) -> Result<Request<T, C>, Refused> {
+    plain(header)?;
+    let request = Request::<T, C>::open(message, header.deadline).map(|request| request.with_client(client));
+    request.map_err(|error| Refused::new(Code::BAD_REQUEST, error.to_string()))
+}
+
+/// Sends the next item, or the end, which is an error or empty; whether there may be more.
+fn send_next<C, T, E>(
+    items: &mut impl Iterator<Item = Result<T, E>>,
+    header: &Header,
+    out: &mut Outbox,
+) -> Result<bool, TransportError>
+where
+    C: Codec<T>,
+    E: Display,
+{
+    let call = header.call;
+    match caught(call, || items.next().map(|item| item.map_err(|error| error.to_string()))) {
+        Ok(Some(Ok(item))) => {
+            out.take_failed();
+            out.value::<C, T>(Header::of(Kind::Item, call), &item)?;
+            return Ok(!out.take_failed());
+        }
+        Ok(Some(Err(text))) => out.error(call, Code::HANDLER, &text)?,
+        Ok(None) => out.message(Header::of(Kind::Reply, call), &[])?,
+        Err(Panicked) => out.error(call, Code::PANICKED, "see the server's log")?,
+    }
+    Ok(false)
 }

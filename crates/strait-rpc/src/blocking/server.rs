@@ -50,7 +50,7 @@ pub struct Server<C = Rkyv> {
 /// What the clients of a server have in common.
 pub(super) struct Shared<S> {
     pub(super) service: S,
-    pub(super) description: Description,
+    pub(super) description: Arc<Description>,
     pub(super) counters: Arc<Counters>,
     pub(super) policy: Policy,
     pub(super) total: Total,
@@ -64,8 +64,8 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Ends [`Server::serve`]: no new clients, no new calls; what was received is executed and answered, and a client that does
-    /// not read its answers is given a second. May be called more than once.
+    /// Ends [`Server::serve`]: no new clients, no new calls; what was received is executed and answered, streams are cut short,
+    /// and a client that does not read its answers is given a second. May be called more than once.
     pub fn shutdown(&self) {
         self.counters.stop();
         self.interrupt.raise();
@@ -130,7 +130,8 @@ impl<C> Server<C> {
     /// Serves until [`ServerHandle::shutdown`]. The handler runs on the connection's thread; one connection's calls are
     /// answered in order, different connections' at once.
     ///
-    /// A handler that returns an error or panics answers its call with that, and the server goes on.
+    /// A handler that returns an error or panics answers its call with that, and the server goes on. A call that its caller has
+    /// cancelled before its turn is not executed.
     ///
     /// # Errors
     ///
@@ -225,7 +226,7 @@ impl<C> Server<C> {
 
     fn shared<S: Service>(&self, service: S) -> Shared<S> {
         Shared {
-            description: service.description(),
+            description: Arc::new(service.description()),
             service,
             counters: self.counters.clone(),
             policy: self.policy.clone(),

@@ -14,20 +14,30 @@ use crate::{
     error::Code,
     header::{Header, Kind},
     outbox::Outbox,
+    push::ClientHandle,
     request::Request,
 };
 
+/// The rest of a stream: sends one more answer, and says whether there are others.
+pub(super) type Items = Box<dyn FnMut(&Header, &mut Outbox) -> Result<bool, TransportError>>;
+
 /// A service for threads: a call is answered before the next one is looked at.
 pub(super) trait Service: Send + Sync + 'static {
-    /// Answers a call. Fails where the connection has.
-    fn call(&self, header: &Header, message: Message, out: &mut Outbox) -> Result<(), TransportError>;
+    /// Answers a call, or returns what gives its answers. Fails where the connection has.
+    fn call(
+        &self,
+        header: &Header,
+        message: Message,
+        client: &ClientHandle,
+        out: &mut Outbox,
+    ) -> Result<Option<Items>, TransportError>;
 
     /// What it says of itself.
     fn description(&self) -> Description;
 
     /// Takes a message that nobody answers.
-    fn notify(&self, header: &Header, message: Message) {
-        drop(message);
+    fn notify(&self, header: &Header, message: Message, client: &ClientHandle) {
+        let _ = (message, client);
         tracing::debug!(target: "strait", method = header.method, "dropped a notification: nobody here takes any");
     }
 }
@@ -56,15 +66,20 @@ where
         Description::of_one::<C, Req, Resp>()
     }
 
-    fn call(&self, header: &Header, message: Message, out: &mut Outbox) -> Result<(), TransportError> {
+    fn call(
+        &self,
+        header: &Header,
+        message: Message,
+        _: &ClientHandle,
+        out: &mut Outbox,
+    ) -> Result<Option<Items>, TransportError> {
         let call = header.call;
         if header.method != 0 || header.json || header.stream {
             let text = format!("this service has one plain method, number 0; the call is for {}", header.method);
-            return out.error(call, Code::UNKNOWN_METHOD, &text);
+            return out.error(call, Code::UNKNOWN_METHOD, &text).map(|()| None);
         }
-        respond::<C, Req, Resp, E>(header, message, &self.handler, out, |out, header, reply| {
-            out.value::<C, Resp>(header, reply)
-        })
+        let send = |out: &mut Outbox, header, reply: &Resp| out.value::<C, Resp>(header, reply);
+        respond::<C, Req, Resp, E>(header, message, None, &self.handler, out, send).map(|()| None)
     }
 }
 
@@ -72,6 +87,7 @@ where
 pub(super) fn respond<C, Req, Resp, E>(
     header: &Header,
     message: Message,
+    client: Option<&ClientHandle>,
     handler: &impl Fn(Request<Req, C>) -> Result<Resp, E>,
     out: &mut Outbox,
     send: impl Fn(&mut Outbox, Header, &Resp) -> Result<(), TransportError>,
@@ -82,7 +98,10 @@ where
 {
     let call = header.call;
     let request = match Request::<Req, C>::open(message, header.deadline) {
-        Ok(request) => request,
+        Ok(request) => match client {
+            Some(client) => request.with_client(client),
+            None => request,
+        },
         Err(error) => return out.error(call, Code::BAD_REQUEST, &error.to_string()),
     };
     match caught(call, || handler(request).map_err(|error| error.to_string())) {

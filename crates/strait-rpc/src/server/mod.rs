@@ -63,8 +63,8 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Ends [`Server::serve`]: no new clients, no new calls; those in flight are finished, and a client that does not read its
-    /// answers is given a second. May be called more than once.
+    /// Ends [`Server::serve`]: no new clients, no new calls; those in flight are finished, streams are cut short, and a client
+    /// that does not read its answers is given a second. May be called more than once.
     pub fn shutdown(&self) {
         self.counters.stop();
         self.stop.send_replace(true);

@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Sleep};
 
 use super::{
     Shared,
-    slots::{Outcome, Slots},
+    slots::{Outcome, Sent, Slots},
 };
 use crate::{
     counters::Counted,
@@ -57,7 +57,7 @@ impl<S: Service> Session<S> {
         let calls = Slots::new(window);
         let max_bytes = connection.limits().max_send_bytes;
         Self {
-            client: ClientHandle::new(calls.task().clone(), shared.description.clone(), max_bytes),
+            client: ClientHandle::new(calls.waker(), shared.description.clone(), max_bytes),
             service: shared.service.clone(),
             calls,
             out: Outbox::new(connection, client),
@@ -75,9 +75,7 @@ impl<S: Service> Session<S> {
         let outcome = std::future::poll_fn(|cx| {
             if !self.going_away && stopped.as_mut().poll(cx).is_ready() {
                 self.going_away = true;
-                if let Err(error) = self.out.message(Header::of(Kind::GoAway, 0), &[]) {
-                    return Poll::Ready(Err(error));
-                }
+                self.say_farewell()?;
             }
             loop {
                 match self.poll(cx) {
@@ -93,6 +91,15 @@ impl<S: Service> Session<S> {
         }
         self.client.close();
         self.out.connection.close();
+    }
+
+    /// Says farewell. Streams end with it: some would go on for ever, and others wait for readers that take nothing.
+    fn say_farewell(&mut self) -> Result<(), TransportError> {
+        while let Some(call) = self.calls.take_stream() {
+            self.allowance.give_back();
+            self.out.error(call, Code::SHUTTING_DOWN, "the stream is cut short")?;
+        }
+        self.out.message(Header::of(Kind::GoAway, 0), &[])
     }
 
     /// Waits for what no message tells of: the end of a caller's patience, and of ours with a client that does not read.
@@ -239,20 +246,22 @@ impl<S: Service> Session<S> {
         let (service, out, allowance) = (&self.service, &mut self.out, &mut self.allowance);
         let room = out.is_empty();
         self.calls.poll_ready(room, |request, outcome| {
-            if !matches!(outcome, Outcome::Item(_)) {
-                allowance.give_back();
-            }
+            out.take_failed();
             let (kind, value) = match outcome {
-                Outcome::Item(value) => (Kind::Item, value),
-                Outcome::Last(value) => (Kind::Reply, value),
-                Outcome::Panicked => return panicked(out, request.call).map(|()| true),
+                Outcome::Item(value) => (Kind::Item, Some(value)),
+                Outcome::Last(value) => (Kind::Reply, Some(value)),
+                Outcome::Panicked => (Kind::Reply, None),
             };
             let header = Header { json: request.json, ..Header::of(kind, request.call) };
-            match catch_unwind(AssertUnwindSafe(|| service.send(header, value, out))) {
-                Ok(sent) => sent?,
-                Err(_panic) => panicked(out, request.call)?,
+            match value.map(|value| catch_unwind(AssertUnwindSafe(|| service.send(header, value, out)))) {
+                Some(Ok(sent)) => sent?,
+                Some(Err(_)) | None => panicked(out, request.call)?,
             }
-            Ok(out.is_empty())
+            let failed = out.take_failed();
+            if failed || kind != Kind::Item {
+                allowance.give_back();
+            }
+            Ok(Sent { room: out.is_empty(), failed })
         })
     }
 }

@@ -58,6 +58,15 @@ pub(super) enum Outcome<T> {
     Panicked,
 }
 
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// There is room for more.
+    pub(super) room: bool,
+    /// It was an error: the call is over, whatever its handler has yet to say.
+    pub(super) failed: bool,
+}
+
 /// The calls in flight.
 pub(super) struct Slots<S> {
     slots: Vec<Slot<S>>,
@@ -86,9 +95,9 @@ where
         self.active.len()
     }
 
-    /// What wakes the connection's task.
-    pub(super) fn task(&self) -> &Arc<AtomicWaker> {
-        &self.task
+    /// Wakes the connection's task, for no call in particular.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::new(SlotWaker { ready: AtomicBool::new(false), task: self.task.clone() }))
     }
 
     /// Names the task that handlers wake.
@@ -118,12 +127,12 @@ where
     }
 
     /// Polls the calls that were woken and may answer; `answered` gets what they came to, and says whether there is room for
-    /// more. Where there is none, as `room` says of the beginning, items wait with their handlers; last answers do not: there
+    /// more, and whether that ended the call. Where there is none, as `room` says of the beginning, items wait with their handlers; last answers do not: there
     /// are at most as many as calls.
     pub(super) fn poll_ready<E>(
         &mut self,
         mut room: bool,
-        mut answered: impl FnMut(&Header, Outcome<T>) -> Result<bool, E>,
+        mut answered: impl FnMut(&Header, Outcome<T>) -> Result<Sent, E>,
     ) -> Result<bool, E> {
         let mut progressed = false;
         let mut at = 0;
@@ -152,7 +161,11 @@ where
                     slot.credit = slot.credit.saturating_sub(1);
                     // ORDERING: Relaxed; read by this same task.
                     slot.flag.ready.store(true, Ordering::Relaxed);
-                    room = answered(&slot.header, Outcome::Item(value))?;
+                    let sent = answered(&slot.header, Outcome::Item(value))?;
+                    room = sent.room;
+                    if sent.failed {
+                        self.release(at);
+                    }
                     continue;
                 }
                 Ok(Poll::Ready(Some(Answer::Last(value)))) => Outcome::Last(value),
@@ -161,7 +174,7 @@ where
             };
             let header = slot.header;
             self.release(at);
-            room = answered(&header, outcome)?;
+            room = answered(&header, outcome)?.room;
         }
         Ok(progressed)
     }
@@ -200,6 +213,14 @@ where
     /// Drops the handler of a call whose caller has given up, and returns the call.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<u32> {
         let at = self.active.iter().position(|&index| self.slots[index].until.is_some_and(|until| until <= now))?;
+        let call = self.slots[self.active[at]].header.call;
+        self.release(at);
+        Some(call)
+    }
+
+    /// Drops the handler of a call of several answers, and returns the call.
+    pub(super) fn take_stream(&mut self) -> Option<u32> {
+        let at = self.active.iter().position(|&index| self.slots[index].header.stream)?;
         let call = self.slots[self.active[at]].header.call;
         self.release(at);
         Some(call)
@@ -254,7 +275,7 @@ mod tests {
                 Outcome::Last(value) => (header.call, "last", value),
                 Outcome::Panicked => (header.call, "panicked", 0),
             });
-            Ok(room)
+            Ok(Sent { room, failed: false })
         });
         polled.unwrap();
         seen
@@ -301,6 +322,20 @@ mod tests {
         assert_eq!(poll_with(&mut slots, false), [], "no room");
         assert_eq!(poll(&mut slots), [(5, "item", 3), (5, "last", 0)]);
         assert!(slots.is_empty());
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_sent_is_the_last() {
+        let mut slots = Slots::new(1);
+        let items = stream::iter(1..=3).map(Answer::Item).boxed();
+        assert!(slots.start(Header { stream: true, ..request(5) }, items));
+        slots.grant(5, 9);
+        let mut sent = 0;
+        let polled: Result<bool, Infallible> = slots.poll_ready(true, |_, _| {
+            sent += 1;
+            Ok(Sent { room: true, failed: sent == 2 })
+        });
+        assert_eq!((polled, sent, slots.is_empty()), (Ok(true), 2, true));
     }
 
     #[test]

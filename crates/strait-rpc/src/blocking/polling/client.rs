@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use strait_transport::{Connection, Error as TransportError, Interest, Message, Transport, TransportKind, Wake};
+use strait_transport::{Connection, Error as TransportError, Interest, Transport, TransportKind, Wake};
 
 use super::super::{service::Service, session::Session};
 
@@ -18,14 +18,13 @@ pub(super) struct Client<'a, S> {
     failed: Option<TransportError>,
 }
 
-/// How far the end of the server has come for a client. Each number is how many messages more may come: a client has at most
-/// its window in flight, so no stage goes on for ever.
+/// How far the end of the server has come for a client. A client has at most its window in flight, so no stage goes on for ever.
 #[derive(Clone, Copy)]
 enum Stage {
     Serving,
-    /// What has come before the farewell is executed.
-    Finishing(u32),
-    /// What has come after it is refused.
+    /// What has come before the farewell is executed, up to the message of that number.
+    Finishing(u64),
+    /// What has come after it is refused, so many messages at most.
     Refusing(u32),
     /// Only the last answers are still to go out.
     Told,
@@ -54,7 +53,7 @@ impl<'a, S: Service> Client<'a, S> {
 
     /// The server ends.
     pub(super) fn begin_end(&mut self) {
-        self.stage = Stage::Finishing(self.connection().max_in_flight());
+        self.stage = Stage::Finishing(self.session.last_message());
         self.skips = 0;
     }
 
@@ -75,10 +74,10 @@ impl<'a, S: Service> Client<'a, S> {
         }
         let mut worked = self.session.out.flush()?;
         if self.session.out.is_empty() {
-            match self.stage {
-                Stage::Serving => worked |= self.take_in(max_batch, Session::answer)? > 0,
-                ending => worked |= self.go_on_ending(ending, max_batch)?,
-            }
+            worked |= match self.stage {
+                Stage::Serving => self.session.work(max_batch)?,
+                ending => self.go_on_ending(ending, max_batch)?,
+            };
         }
         if worked {
             self.session.out.connection.publish()?;
@@ -95,42 +94,38 @@ impl<'a, S: Service> Client<'a, S> {
         Ok(if worked { Turn::Worked } else { Turn::Idle })
     }
 
-    /// Handles up to `max` messages, until an answer finds no room; how many that were.
-    fn take_in(
-        &mut self,
-        max: u32,
-        mut handle: impl FnMut(&mut Session<'a, S>, Message) -> Result<(), TransportError>,
-    ) -> Result<u32, TransportError> {
-        let mut taken = 0;
-        while taken < max
-            && self.session.out.is_empty()
-            // One load of one line, where a look at the peer's other words would take them from it each time.
-            && self.session.out.connection.is_ready(Interest::DATA)
-            && let Some(message) = self.session.out.receive()?
-        {
-            handle(&mut self.session, message)?;
-            taken += 1;
-        }
-        Ok(taken)
-    }
-
     /// A step towards the end; whether there was one.
     fn go_on_ending(&mut self, stage: Stage, max_batch: u32) -> Result<bool, TransportError> {
         self.stage = match stage {
-            Stage::Finishing(left) => match self.take_in(left.min(max_batch), Session::answer)? {
-                0 => {
+            Stage::Finishing(last) => {
+                self.session.end_streams()?;
+                if self.session.work(max_batch)? && self.session.messages() < last {
+                    stage
+                } else {
                     self.session.say_farewell()?;
                     Stage::Refusing(self.connection().max_in_flight())
                 }
-                taken => Stage::Finishing(left - taken),
-            },
-            Stage::Refusing(left) => match self.take_in(left.min(max_batch), Session::refuse)? {
+            }
+            Stage::Refusing(left) => match self.refuse(left.min(max_batch))? {
                 0 => Stage::Told,
                 taken => Stage::Refusing(left - taken),
             },
             Stage::Serving | Stage::Told => return Ok(false),
         };
         Ok(true)
+    }
+
+    /// Refuses up to `max` messages, until an answer finds no room; how many that were.
+    fn refuse(&mut self, max: u32) -> Result<u32, TransportError> {
+        let mut taken = 0;
+        while taken < max
+            && self.session.out.is_empty()
+            && let Some(message) = self.session.out.receive()?
+        {
+            self.session.refuse(message)?;
+            taken += 1;
+        }
+        Ok(taken)
     }
 
     /// Whether all has gone out to a client that was told of the end. It is given a while for that.

@@ -1,13 +1,13 @@
 //! How new clients come to the polling threads.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strait_transport::{Connection, Error as TransportError, WaitSet};
 
 /// One place per thread.
 pub(super) struct Places {
     doors: Mutex<Vec<Door>>,
-    wait_sets: Vec<WaitSet>,
+    wait_sets: Vec<Arc<WaitSet>>,
 }
 
 /// Where a thread's clients wait for it.
@@ -28,12 +28,12 @@ pub(super) struct News {
 
 impl Places {
     pub(super) fn new(threads: usize) -> Result<Self, TransportError> {
-        let wait_sets = (0..threads).map(|_| WaitSet::new()).collect::<Result<_, _>>()?;
+        let wait_sets = (0..threads).map(|_| WaitSet::new().map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Self { doors: Mutex::new((0..threads).map(|_| Door::default()).collect()), wait_sets })
     }
 
     /// Where thread `index` sleeps, and is told to look at its door.
-    pub(super) fn wait_set(&self, index: usize) -> &WaitSet {
+    pub(super) fn wait_set(&self, index: usize) -> &Arc<WaitSet> {
         &self.wait_sets[index]
     }
 
@@ -50,7 +50,7 @@ impl Places {
     /// No more clients come: the threads end once theirs have been told.
     pub(super) fn close(&self) {
         self.doors().iter_mut().for_each(|door| door.closed = true);
-        self.wait_sets.iter().for_each(WaitSet::notify);
+        self.wait_sets.iter().for_each(|set| set.notify());
     }
 
     /// What is new at the door of thread `index`.

@@ -4,9 +4,13 @@
 //! millisecond after a client that might have died). Once it has found nothing for long enough it announces its sleep to all
 //! clients, which looks at each once more, and sleeps on all their descriptors at once: see [`WaitSet`](strait_transport::WaitSet).
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use strait_sync::primitive::spin_hint;
+use strait_transport::Error as TransportError;
 
 use super::{
     super::{
@@ -81,7 +85,8 @@ impl<'a, S: Service> Turns<'a, S> {
     fn take_news(&mut self) {
         let news = self.places.news(self.index);
         for connection in news.newcomers {
-            self.clients.push(Client::new(Session::new(connection, self.shared)));
+            let bell = self.places.wait_set(self.index);
+            self.clients.push(Client::new(Session::new(connection, self.shared, Some(bell))));
         }
         if news.closed && !self.ending {
             self.ending = true;
@@ -94,7 +99,9 @@ impl<'a, S: Service> Turns<'a, S> {
     fn round(&mut self) -> bool {
         let (mut worked, mut index) = (false, 0);
         while let Some(client) = self.clients.get_mut(index) {
-            let outcome = match client.turn(self.polling.max_batch) {
+            // A panic here is a fault of ours, or of what drops a handler's value. It is that client's alone.
+            let turn = catch_unwind(AssertUnwindSafe(|| client.turn(self.polling.max_batch)));
+            let outcome = match turn.unwrap_or(Err(TransportError::Usage("its turn panicked"))) {
                 Ok(Turn::Idle) => {
                     index += 1;
                     continue;
@@ -108,7 +115,9 @@ impl<'a, S: Service> Turns<'a, S> {
                 Err(error) => Err(error),
             };
             worked = true;
-            self.clients.remove(index).end(outcome);
+            let client = self.clients.remove(index);
+            // What it leaves behind is dropped, handlers' values too.
+            let _ = catch_unwind(AssertUnwindSafe(|| client.end(outcome)));
             self.places.left(self.index);
         }
         worked
