@@ -1,0 +1,290 @@
+//! Owner, producer and worker for threads.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Rkyv};
+use strait_transport::{Connection, Error as TransportError, Interest, Options, Transport, TransportKind, Wake};
+
+pub use super::owner::threads::{Owner, OwnerHandle};
+use super::{
+    error::{Error, Unacknowledged},
+    message::Part,
+    owner::identify,
+    producer::{self, Joined, Joining},
+    worker::{self, Item},
+};
+
+/// Connects and joins.
+fn join<T: ?Sized, C: Codec<T>>(name: &str, part: Part, options: &Options) -> Result<(Connection, Joined), Error> {
+    let options = identify::<C, T>(options);
+    let deadline = Instant::now().checked_add(options.limits.handshake_timeout);
+    let mut joining = Joining::begin(Connection::connect(name, &options)?, part)?;
+    loop {
+        if let Some(joined) = joining.answer()? {
+            return Ok((joining.connection, joined));
+        }
+        if joining.connection.wait_ready(Interest::DATA, deadline)? == Wake::TimedOut {
+            return Err(TransportError::TimedOut { what: "joining the queue" }.into());
+        }
+    }
+}
+
+/// The moment after `timeout`; `None` where there is none that far.
+fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// Pushes items of type `T` into a queue, in order.
+pub struct Producer<T: ?Sized, C: Codec<T> = Rkyv> {
+    core: producer::Core<T, C>,
+}
+
+impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
+    /// Joins the queue `name`, with the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_with`](Self::connect_with).
+    pub fn connect(name: &str) -> Result<Self, Error> {
+        Self::connect_with(name, &Options::default())
+    }
+
+    /// Joins the queue `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] as [`Connection::connect`], and where the owner does not answer within `limits.handshake_timeout`.
+    pub fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
+        let (connection, joined) = join::<T, C>(name, Part::Producer, options)?;
+        Ok(Self { core: producer::Core::new(connection, joined) })
+    }
+
+    /// Pushes an item, where there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] where there is none; [`Error::OwnerGone`]; [`Error::Transport`] for an item that is too large or cannot be
+    /// encoded. The item was not pushed then.
+    pub fn try_push(&mut self, item: &T) -> Result<(), Error> {
+        self.core.try_push(item)
+    }
+
+    /// Pushes an item, and waits up to `timeout` until there is room for it. That it was pushed does not mean that the owner has
+    /// it: see [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push); [`Error::Full`] where there was no room in that time.
+    pub fn push(&mut self, item: &T, timeout: Duration) -> Result<(), Error> {
+        let mut deadline = None;
+        loop {
+            match self.core.try_push(item) {
+                Err(Error::Full) => {}
+                pushed => return pushed,
+            }
+            let deadline = *deadline.get_or_insert_with(|| after(timeout));
+            if self.wait(self.core.interest(), deadline)? == Wake::TimedOut {
+                return Err(Error::Full);
+            }
+        }
+    }
+
+    /// Waits up to `timeout` until the owner has all that was pushed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnerGone`]; [`Error::Transport`] of kind `TimedOut`.
+    pub fn flush(&mut self, timeout: Duration) -> Result<(), Error> {
+        let deadline = after(timeout);
+        while !self.core.is_accepted()? {
+            if self.wait(Interest::DATA, deadline)? == Wake::TimedOut {
+                return Err(TransportError::TimedOut { what: "flushing pushed items" }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits up to `timeout` until all that was pushed is done with: taken by a worker, in an acknowledged queue acknowledged, or
+    /// lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn drain(&mut self, timeout: Duration) -> Result<(), Error> {
+        let deadline = after(timeout);
+        while !self.core.is_settled()? {
+            if self.wait(Interest::DATA, deadline)? == Wake::TimedOut {
+                return Err(TransportError::TimedOut { what: "draining pushed items" }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error> {
+        self.core.connection.wait_ready(interest, deadline).map_err(|error| self.core.failed(error))
+    }
+
+    /// What the owner has acknowledged, as far as it was heard: [`flush`](Self::flush) and a push that finds no room listen.
+    pub fn unacknowledged(&self) -> Unacknowledged {
+        self.core.unacknowledged()
+    }
+
+    /// Largest item, encoded, in bytes.
+    pub fn max_item_bytes(&self) -> usize {
+        self.core.max_item_bytes()
+    }
+
+    /// Over what the connection runs now.
+    pub fn transport(&self) -> TransportKind {
+        self.core.connection.transport()
+    }
+}
+
+impl<T: ?Sized, C: Codec<T>> Drop for Producer<T, C> {
+    /// Leaves in good order: the owner takes what was pushed.
+    fn drop(&mut self) {
+        self.core.leave();
+    }
+}
+
+impl<T: ?Sized, C: Codec<T>> fmt::Debug for Producer<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("unacknowledged", &self.core.unacknowledged()).finish_non_exhaustive()
+    }
+}
+
+/// Pops items of type `T` from a queue.
+pub struct Worker<T: ?Sized, C: Codec<T> = Rkyv> {
+    core: worker::Core<T, C>,
+}
+
+impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
+    /// Joins the queue `name`, with the default options. The owner sends it up to `prefetch` items ahead; it may allow less.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_with`](Self::connect_with).
+    pub fn connect(name: &str, prefetch: u32) -> Result<Self, Error> {
+        Self::connect_with(name, prefetch, &Options::default())
+    }
+
+    /// Joins the queue `name`. With a prefetch of 1 an item never waits behind one that this worker works on; more hides the way
+    /// to the owner and back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] as [`Connection::connect`], and where the owner does not answer within `limits.handshake_timeout`.
+    pub fn connect_with(name: &str, prefetch: u32, options: &Options) -> Result<Self, Error> {
+        let (connection, joined) = join::<T, C>(name, Part::Worker { prefetch }, options)?;
+        Ok(Self { core: worker::Core::new(connection, joined) })
+    }
+
+    /// The next item, if one is here.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop`](Self::pop).
+    pub fn try_pop(&mut self) -> Result<Option<Item<T, C>>, Error> {
+        self.core.try_pop()
+    }
+
+    /// Waits up to `timeout` for the next item; `None` where none came. A worker that waits costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnerGone`], which is final; [`Error::Unreadable`], after which the next item can be popped.
+    pub fn pop(&mut self, timeout: Duration) -> Result<Option<Item<T, C>>, Error> {
+        let mut deadline = None;
+        loop {
+            if let Some(item) = self.core.try_pop()? {
+                return Ok(Some(item));
+            }
+            let deadline = *deadline.get_or_insert_with(|| after(timeout));
+            if self.wait(self.core.interest(), deadline)? == Wake::TimedOut {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Is done with an item. Never waits; where the connection has no room, the word goes out with the next call. In a queue
+    /// without acknowledgements it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnerGone`]; [`Error::Transport`] of kind `Usage` for an item of another worker.
+    pub fn ack(&mut self, item: Item<T, C>) -> Result<(), Error> {
+        self.core.close_item(item.id(), None)
+    }
+
+    /// Gives an item of an acknowledged queue back, for any worker, behind all that wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack); [`Error::Transport`] of kind `Usage` in a queue without acknowledgements.
+    pub fn give_back(&mut self, item: Item<T, C>) -> Result<(), Error> {
+        self.core.close_item(item.id(), Some(false))
+    }
+
+    /// Has an item of an acknowledged queue thrown away: the owner counts it as lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`give_back`](Self::give_back).
+    pub fn discard(&mut self, item: Item<T, C>) -> Result<(), Error> {
+        self.core.close_item(item.id(), Some(true))
+    }
+
+    /// Waits up to `timeout` until all acknowledgements have left this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnerGone`]; [`Error::Transport`] of kind `TimedOut`.
+    pub fn flush(&mut self, timeout: Duration) -> Result<(), Error> {
+        let (deadline, late) = (after(timeout), TransportError::TimedOut { what: "flushing acknowledgements" });
+        while !self.core.flush()? {
+            if self.wait(Interest::SPACE, deadline)? == Wake::TimedOut {
+                return Err(late.into());
+            }
+        }
+        match self.core.connection.flush(deadline) {
+            Ok(Wake::TimedOut) => Err(late.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.core.failed(error)),
+        }
+    }
+
+    fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error> {
+        self.core.connection.wait_ready(interest, deadline).map_err(|error| self.core.failed(error))
+    }
+
+    /// Whether the queue's items are acknowledged, as its owner has decided.
+    pub fn is_acknowledged(&self) -> bool {
+        self.core.is_acknowledged()
+    }
+
+    /// Items that this worker has been given and has not acknowledged.
+    pub fn unacknowledged(&self) -> Unacknowledged {
+        self.core.unacknowledged()
+    }
+
+    /// Over what the connection runs now.
+    pub fn transport(&self) -> TransportKind {
+        self.core.connection.transport()
+    }
+}
+
+impl<T: ?Sized, C: Codec<T>> Drop for Worker<T, C> {
+    /// Leaves in good order: items that it has not popped, or not acknowledged, go to others.
+    fn drop(&mut self) {
+        self.core.leave();
+    }
+}
+
+impl<T: ?Sized, C: Codec<T>> fmt::Debug for Worker<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("unacknowledged", &self.core.unacknowledged()).finish_non_exhaustive()
+    }
+}
