@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clients, floors, pin, rpc};
+use crate::{clients, floors, pin, queue, rpc};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,8 +94,13 @@ pub(crate) fn run_role(role: &str) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if role.engine.scenario == "clients" {
-        return match clients::run_role(&role) {
+    let unpinned = match role.engine.scenario.as_str() {
+        "clients" => Some(clients::run_role(&role)),
+        "queue" => Some(queue::run_role(&role)),
+        _ => None,
+    };
+    if let Some(outcome) = unpinned {
+        return match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("error: {}: {error}", role.engine.name);

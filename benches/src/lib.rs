@@ -11,6 +11,7 @@ mod engine;
 mod floors;
 mod pin;
 pub mod primitives;
+mod queue;
 mod report;
 mod rpc;
 mod runner;
@@ -28,7 +29,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "strait-benches", verbatim_doc_comment)]
 struct Arguments {
-    /// What to measure: `floor`, `rpc`, `clients`, `primitives`; without any, all of them.
+    /// What to measure: `floor`, `rpc`, `clients`, `queue`, `primitives`; without any, all of them.
     scenarios: Vec<String>,
     /// Fewer and shorter runs: a check that everything works, not a measurement.
     #[arg(long)]
@@ -87,7 +88,7 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
         cores: arguments.cores,
     };
     let rows = runner::run(&plan, arguments.json);
-    if rows.is_empty() && !plan.wants("clients") {
+    if rows.is_empty() && !plan.wants("clients") && !plan.wants("queue") {
         eprintln!("error: nothing was measured");
         return ExitCode::FAILURE;
     }
@@ -97,6 +98,9 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
     let mut held = rows.iter().all(|row| row.failed.is_none());
     if plan.wants("clients") {
         held &= clients::run(&plan, arguments.json);
+    }
+    if plan.wants("queue") {
+        held &= queue::run(&plan, arguments.json);
     }
     if plan.wants("primitives") {
         held &= primitives::run(peers, &plan, cores, arguments.quick, arguments.json);

@@ -27,14 +27,16 @@ const STEPS: &[(&str, Run)] = &[
             "--no-default-features",
         ])
     }),
-    ("clippy without tokio", || clippy(&["-p", "strait-transport", "-p", "strait-rpc", "--no-default-features"])),
+    ("clippy without tokio", || {
+        clippy(&["-p", "strait-transport", "-p", "strait-rpc", "-p", "strait-channel", "--no-default-features"])
+    }),
     ("documentation", || {
         run::must(run::cargo(&["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-Dwarnings"))
     }),
     ("loom", || loom::run(&loom::Args::default())),
     ("demo", || demo::run(&demo::Args::short())),
     ("bench", || {
-        let ran = bench::quick(&["floor", "rpc", "clients", "primitives"])?;
+        let ran = bench::quick(&["floor", "rpc", "clients", "queue", "primitives"])?;
         if ran.is_empty() {
             println!("no scenario is there yet");
         }

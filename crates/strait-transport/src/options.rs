@@ -86,6 +86,12 @@ pub struct Options {
     pub record_align_bytes: u32,
     /// Whether to try shared memory (default true, unless the environment has `STRAIT_DISABLE_SHM=1`).
     pub shared_memory: bool,
+    /// Whether the kernel may join the pages of the segment that this side makes into huge ones (default false). A wish: see
+    /// [`Pages::Transparent`](strait_region::Pages::Transparent).
+    pub huge_pages: bool,
+    /// Whether all pages of that segment are mapped when it is made, so that no first touch asks the kernel later (default
+    /// false). They are allocated in any case.
+    pub prefault: bool,
     /// Whether messages carry a CRC32 (default true). On where either side wants it.
     pub checksum: bool,
     /// Whether messages carry the time (default true). On where either side wants it.
@@ -120,6 +126,8 @@ impl Default for Options {
             ring_bytes: 256 * 1024,
             record_align_bytes: 16,
             shared_memory: !shared_memory_disabled(),
+            huge_pages: false,
+            prefault: false,
             checksum: true,
             timestamp: true,
             receive: Receive::Copied,
@@ -175,6 +183,19 @@ impl Options {
             return bad("limits.max_control_bytes", self.limits.max_control_bytes.to_string(), "2048 to 1048576");
         }
         Ok(())
+    }
+
+    /// Bytes of the segment that this side makes, all of them allocated; `ring_bytes` must be in its range.
+    ///
+    /// # Panics
+    ///
+    /// Where `ring_bytes` is so far out of its range that two pages more are beyond a `u64`.
+    ///
+    /// ```
+    /// assert_eq!(strait_transport::Options::default().segment_bytes(), 2 * 4096 + 256 * 1024);
+    /// ```
+    pub fn segment_bytes(&self) -> u64 {
+        crate::segment::total_bytes(self.ring_bytes)
     }
 
     /// Largest message that this side can send with these options, in bytes.

@@ -7,7 +7,9 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use strait_region::{CreateError, Expected, HEADER_BYTES, Header, LayoutCursor, OpenError, OwnRegion, PeerRegion};
+use strait_region::{
+    CreateError, Expected, HEADER_BYTES, Header, LayoutCursor, OpenError, OwnRegion, Pages, PeerRegion,
+};
 use strait_spsc::{
     GeometryError,
     records::{self, Consumer, Geometry, Producer},
@@ -92,7 +94,9 @@ pub(crate) fn create(settled: &Settled, service: &str, side: Side, session: [u8;
         record_align_bytes: settled.record_align_bytes,
         session,
     };
-    OwnRegion::create(&name, &header).map(Arc::new)
+    let pages = if settled.huge_pages { Pages::Transparent } else { Pages::Ordinary };
+    let options = strait_region::Options::new().pages(pages).prefault(settled.prefault);
+    OwnRegion::create_with(&name, &header, &options).map(Arc::new)
 }
 
 /// Why a peer's segment was not taken.

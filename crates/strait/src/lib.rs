@@ -22,7 +22,9 @@
 //!
 //! | module | crate | what |
 //! |---|---|---|
+//! | [`config`] | | every knob with its name, default and range, from a file, the environment or a preset |
 //! | [`rpc`] | `strait-rpc` | typed calls, async or blocking |
+//! | [`queue`] | `strait-channel` | a named work queue, many producers and many workers |
 //! | [`transport`] | `strait-transport` | connections: socket, shared memory, in-process |
 //! | [`frame`] | `strait-frame` | envelopes and codecs |
 //! | [`spsc`] | `strait-spsc` | rings for one producer and one consumer: records of any length, typed slots |
@@ -32,7 +34,12 @@
 //! | [`sync`] | `strait-sync` | words, tickets, futex |
 #![forbid(unsafe_code)]
 
+pub mod config;
+mod presets;
+
+pub use config::Config;
 pub use rkyv;
+pub use strait_channel::queue;
 pub use strait_frame as frame;
 pub use strait_mpmc as mpmc;
 pub use strait_region as region;

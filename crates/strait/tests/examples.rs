@@ -32,6 +32,7 @@ macro_rules! examples {
 
 examples! {
     batch says "10000 calls in batches";
+    hash_files says "equal to those of a single process";
     in_place says "in place: true";
     json_calls says "42";
     limits says "turned away";

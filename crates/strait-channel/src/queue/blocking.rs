@@ -193,6 +193,9 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
 
     /// Waits up to `timeout` for the next item; `None` where none came. A worker that waits costs nothing.
     ///
+    /// In a queue without acknowledgements a worker tells the owner what it has taken when it asks for an item that is not here
+    /// yet, and after half its prefetch at the latest.
+    ///
     /// # Errors
     ///
     /// [`Error::OwnerGone`], which is final; [`Error::Unreadable`], after which the next item can be popped.

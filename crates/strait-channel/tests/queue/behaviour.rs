@@ -179,6 +179,8 @@ fn items_that_a_leaving_worker_had_not_popped_go_to_others_as_new() {
             assert_eq!((&*item, item.deliveries()), (&number.to_le_bytes()[..], 1));
             heir.ack(item).unwrap();
         }
+        // Who asks for the next one has taken those before it.
+        assert!(heir.try_pop().unwrap().is_none());
         producer.drain(PATIENCE).unwrap();
         let stats = owner.end();
         assert_eq!((stats.acked, stats.returned, stats.redelivered, stats.lost), (8, 7, 0, 0));

@@ -52,7 +52,7 @@ impl AwaitWelcome {
             let expected = "at least the server's ring_bytes";
             return Err(Error::Option { option: "limits.max_ring_bytes", found: limit.to_string(), expected });
         }
-        Ok(settle(&welcome, options.ring_bytes, welcome.ring_bytes))
+        Ok(settle(&welcome, options, welcome.ring_bytes))
     }
 }
 

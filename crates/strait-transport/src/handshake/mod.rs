@@ -39,6 +39,10 @@ pub(crate) struct Settled {
     /// Of both rings.
     pub(crate) record_align_bytes: u32,
     pub(crate) shared_memory: bool,
+    /// Of the own segment.
+    pub(crate) huge_pages: bool,
+    /// Of the own segment.
+    pub(crate) prefault: bool,
 }
 
 /// What this side brings.
@@ -58,7 +62,8 @@ fn greeting(options: &Options) -> Greeting {
 }
 
 /// What follows from the settled `Welcome` and both rings.
-fn settle(welcome: &Greeting, own_ring_bytes: u64, peer_ring_bytes: u64) -> Settled {
+fn settle(welcome: &Greeting, options: &Options, peer_ring_bytes: u64) -> Settled {
+    let own_ring_bytes = options.ring_bytes;
     Settled {
         framing: Framing { checksum: welcome.checksum, timestamp: welcome.timestamp },
         limits: MessageLimits {
@@ -70,6 +75,8 @@ fn settle(welcome: &Greeting, own_ring_bytes: u64, peer_ring_bytes: u64) -> Sett
         peer_ring_bytes,
         record_align_bytes: welcome.record_align_bytes,
         shared_memory: welcome.shared_memory,
+        huge_pages: options.huge_pages,
+        prefault: options.prefault,
     }
 }
 

@@ -44,7 +44,7 @@ impl AwaitHello {
         };
         framed.send_control(&Control::Welcome(welcome).encode(), None)?;
         framed.flush()?;
-        Ok(settle(&welcome, options.ring_bytes, hello.ring_bytes))
+        Ok(settle(&welcome, options, hello.ring_bytes))
     }
 }
 

@@ -28,6 +28,8 @@ pub fn pair(socket_bytes: usize, ring_bytes: u64, options: &Options) -> (Connect
         peer_ring_bytes: ring_bytes,
         record_align_bytes: options.record_align_bytes,
         shared_memory: options.shared_memory,
+        huge_pages: options.huge_pages,
+        prefault: options.prefault,
     };
     let (client, server) = fds::pair(socket_bytes);
     let framed = |socket| Framed::new(Arc::new(Link::new(socket)), options.limits.max_control_bytes);

@@ -196,9 +196,8 @@ impl Engine {
             Err(error) => error,
         };
         let mut seat = self.seats.swap_remove(index);
-        match self.seats.get(index).map(|moved| moved.role) {
-            Some(Role::Producer { key, .. } | Role::Worker { key }) => self.at[key.index()] = index,
-            _ => {}
+        if let Some(Role::Producer { key, .. } | Role::Worker { key }) = self.seats.get(index).map(|moved| moved.role) {
+            self.at[key.index()] = index;
         }
         match seat.role {
             Role::Newcomer { .. } => {}

@@ -1,0 +1,248 @@
+//! Configurations from every way in, and what they come to.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    time::{Duration, Instant},
+};
+
+use strait::{
+    Config, TransportKind,
+    config::{ConfigError, Direction, KNOBS, Medium, Trust},
+    transport::{Connection, Interest, Listener, Options, Transport, local},
+};
+
+#[track_caller]
+fn names(error: &ConfigError, field: &str, range: &str) {
+    let text = error.to_string();
+    assert!(text.contains(field) && text.contains(range), "{text}");
+}
+
+#[test]
+fn the_low_latency_sample_is_a_ring_of_256_entries_within_its_four_mebibytes() {
+    let properties = Config::from_properties([
+        ("shm_size", "4194304"),
+        ("ring_buffer_capacity", "256"),
+        ("create_shm", "true"),
+        ("bidirectional", "true"),
+        ("max_message_size", "4096"),
+    ])
+    .unwrap();
+    assert_eq!(properties.binds, Some(true));
+    let config = properties.config;
+    assert_eq!((config.ring_bytes, config.max_message_bytes), (256 * 4096, Some(4096)));
+    assert_eq!(config.direction, Direction::Duplex);
+    assert!(config.memory_required().unwrap().segment_bytes(1) <= 4_194_304);
+    assert_eq!(config.options().unwrap().ring_bytes, 1 << 20);
+}
+
+#[test]
+fn the_high_throughput_sample_is_the_largest_ring_or_what_its_memory_allows() {
+    let sample = [("ring_buffer_capacity", "16384"), ("max_message_size", "65536")];
+    let config = Config::from_properties(sample).unwrap().config;
+    assert_eq!((config.ring_bytes, config.max_message_bytes), (64 << 20, Some(65_536)));
+    // With the first sample's memory it would be one of 2 MiB, were it not for the two pages of each segment.
+    let config = Config::from_properties([("shm_size", "4194304")].into_iter().chain(sample)).unwrap().config;
+    assert_eq!(config.ring_bytes, 1 << 20);
+    assert!(config.largest_message_bytes() >= 65_536);
+}
+
+#[test]
+fn properties_that_cannot_be_are_named() {
+    let error = |table: &[(&'static str, &'static str)]| Config::from_properties(table.iter().copied()).unwrap_err();
+    names(&error(&[("ring_buffer_capacity", "300")]), "ring_buffer_capacity", "a power of two");
+    names(&error(&[("max_message_size", "-1")]), "max_message_size", "1 to 16777200");
+    names(&error(&[("bidirectional", "maybe")]), "bidirectional", "true or false");
+    names(&error(&[("shm_size", "65536"), ("max_message_size", "65536")]), "shm_size", "max_message_size");
+    names(&error(&[("ring_size", "1")]), "ring_size", "ring_buffer_capacity");
+}
+
+#[test]
+fn every_knob_is_set_by_name_and_by_variable_and_has_the_default_that_it_says() {
+    for knob in KNOBS {
+        let text = match (knob.name, knob.default) {
+            ("max_message_bytes", _) => "1000",
+            ("spin_us" | "spin_async_us" | "cpu", _) => "0",
+            ("runtime_dir", _) => "/run/x",
+            (_, default) => default,
+        };
+        let mut config = Config::default();
+        config.set(knob.name, text).unwrap();
+        if !knob.default.is_empty() {
+            assert_eq!(config, Config::default(), "{}", knob.name);
+        }
+        let variable = format!("STRAIT_{}", knob.name.to_uppercase());
+        assert_eq!(Config::default().with_env([(variable.as_str(), text)]).unwrap(), config);
+        if !matches!(knob.name, "runtime_dir") {
+            names(&Config::default().with_env([(variable, "nonsense")]).unwrap_err(), knob.name, knob.range);
+        }
+    }
+}
+
+#[test]
+fn what_nothing_reads_is_refused() {
+    let with = |name: &str| Config::default().with_env([(name, "1")]);
+    assert!(matches!(with("STRAIT_RING_BYTE").unwrap_err(), ConfigError::Unknown { .. }));
+    assert!(matches!(with("STRAIT_YIELD_US").unwrap_err(), ConfigError::Unread { .. }));
+    assert!(matches!(with("STRAIT_PARK_US").unwrap_err(), ConfigError::Unread { .. }));
+    assert_eq!(with("STRAIT_DISABLE_SHM").unwrap(), Config::default());
+}
+
+#[test]
+fn ranges_are_checked_by_the_builder_and_the_defaults_are_those_of_the_options() {
+    let builder = Config::builder;
+    names(&builder().ring_bytes(128 << 20).build().unwrap_err(), "ring_bytes", "67108864");
+    names(&builder().spin_us(Some(50_001)).build().unwrap_err(), "spin_us", "0 to 50000");
+    names(&builder().max_message_bytes(Some(65_521)).build().unwrap_err(), "max_message_bytes", "at most 65520");
+    names(&builder().max_in_flight(0).build().unwrap_err(), "max_in_flight", "1 to 4096");
+    names(&builder().queue_window(0).build().unwrap_err(), "queue_window", "1 to 4096");
+    let (ours, theirs) = (Config::default().options().unwrap(), Options::default());
+    assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    assert_eq!(Config::default().queue_settings().unwrap(), strait::queue::Settings::default());
+    assert_eq!(Config::default().polling().unwrap(), strait::rpc::blocking::Polling::default());
+}
+
+#[test]
+fn every_knob_of_a_connection_reaches_its_options() {
+    let config = Config::builder()
+        .record_align_bytes(64)
+        .spin_us(Some(7))
+        .spin_async_us(Some(8))
+        .spin_socket_us(9)
+        .huge_pages(true)
+        .prefault(true)
+        .checksum(false)
+        .timestamp(false)
+        .medium(Medium::Socket)
+        .direction(Direction::OneWay)
+        .max_in_flight(3)
+        .max_clients(4)
+        .max_pending_handshakes(5)
+        .handshake_timeout_ms(6)
+        .max_ring_bytes(8192)
+        .max_control_bytes(4097)
+        .cpu(Some(0))
+        .batch(2)
+        .build()
+        .unwrap();
+    let options = config.options().unwrap();
+    assert_eq!((options.record_align_bytes, options.max_in_flight), (64, 3));
+    let micros = [options.spin, options.spin_async, options.spin_socket].map(|spin| spin.as_micros());
+    assert_eq!(micros, [7, 8, 9]);
+    assert!(options.huge_pages && options.prefault);
+    assert!(!options.checksum && !options.timestamp && !options.shared_memory);
+    let limits = &options.limits;
+    assert_eq!((limits.max_clients, limits.max_pending_handshakes, limits.max_ring_bytes), (4, 5, 8192));
+    assert_eq!((limits.handshake_timeout, limits.max_control_bytes), (Duration::from_millis(6), 4097));
+    assert_eq!(config.receiver_options().unwrap().ring_bytes, 4096);
+    let polling = config.polling().unwrap();
+    assert_eq!((polling.cpus, polling.max_batch), (vec![0], 2));
+    std::thread::spawn(move || config.pin_current_thread().unwrap()).join().unwrap();
+}
+
+#[test]
+fn trust_and_media_that_need_another_call_say_which() {
+    let trusting = Config { trust: Trust::InPlace, ..Config::default() };
+    names(&trusting.options().unwrap_err(), "trust", "options_trusting");
+    let local = Config { medium: Medium::InProcess, ..Config::default() };
+    names(&local.options().unwrap_err(), "medium", "Config::pair");
+    names(&Config::default().pair().unwrap_err(), "medium", "in-process");
+    let (mut left, mut right) = local.pair().unwrap();
+    left.send(b"hello").unwrap();
+    assert_eq!(&*right.try_recv().unwrap().unwrap(), b"hello");
+    assert_eq!(left.transport(), TransportKind::Local);
+    assert_eq!(local.memory_required().unwrap().segment_bytes(1), 0);
+}
+
+#[test]
+fn presets_hold_their_largest_message_and_check() {
+    for (preset, ring_bytes) in [
+        (Config::ultra_low_latency(), 1 << 20),
+        (Config::high_throughput(), 64 << 20),
+        (Config::balanced(), 4 << 20),
+        (Config::multi_producer(), 256 << 10),
+        (Config::multi_consumer(), 256 << 10),
+    ] {
+        preset.check().unwrap();
+        assert_eq!(preset.ring_bytes, ring_bytes);
+        let (mut left, mut right) = local::pair(&preset.options().unwrap()).unwrap();
+        let largest = vec![7; preset.max_message_bytes.unwrap() as usize];
+        left.send(&largest).unwrap();
+        assert_eq!(&*right.try_recv().unwrap().unwrap(), &largest[..]);
+    }
+}
+
+/// Bytes that the kernel has allocated for this process's segments of service `name`.
+fn allocated(name: &str) -> (usize, u64) {
+    let (mut count, mut bytes) = (0, 0);
+    for fd in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let is_ours =
+            |link: std::path::PathBuf| link.to_string_lossy().starts_with(&format!("/memfd:strait:ring:{name}:"));
+        if std::fs::read_link(fd.path()).is_ok_and(is_ours) {
+            count += 1;
+            bytes += 512 * std::fs::metadata(fd.path()).unwrap().blocks();
+        }
+    }
+    (count, bytes)
+}
+
+#[test]
+fn memory_required_is_what_the_kernel_counts_for_the_segments() {
+    let cases = [
+        ("memory-default", Config::default()),
+        ("memory-one-way", Config { direction: Direction::OneWay, ring_bytes: 1 << 20, ..Config::default() }),
+        ("memory-latency", Config::ultra_low_latency()),
+        ("memory-balanced", Config::balanced()),
+    ];
+    for (name, config) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { runtime_dir: Some(dir.path().join("run")), medium: Medium::Shared, ..config };
+        let listener = Listener::bind(name, &config.receiver_options().unwrap(), None).unwrap();
+        let server = std::thread::spawn(move || {
+            let mut connection = listener.accept().unwrap().unwrap().handshake().unwrap();
+            loop {
+                match connection.try_recv() {
+                    Ok(Some(message)) => connection.send(&message).unwrap(),
+                    Ok(None) => drop(connection.wait_ready(Interest::DATA, None).unwrap()),
+                    Err(_) => return,
+                }
+            }
+        });
+        let mut client = Connection::connect(name, &config.options().unwrap()).unwrap();
+        let patience = Instant::now() + Duration::from_secs(10);
+        while client.transport() != TransportKind::Shared {
+            assert!(Instant::now() < patience, "{name}: {:?}", client.fallback_reason());
+            client.send(b"hello").unwrap();
+            while client.try_recv().unwrap().is_none() {
+                client.wait_ready(Interest::DATA, Some(patience)).unwrap();
+            }
+        }
+        let (count, bytes) = allocated(name);
+        assert_eq!((count, bytes), (2, config.memory_required().unwrap().segment_bytes(1)), "{name}");
+        client.close();
+        drop(client);
+        server.join().unwrap();
+    }
+}
+
+#[cfg(feature = "toml")]
+#[test]
+fn toml_is_read_and_what_is_wrong_in_it_is_told_by_its_place() {
+    let config = Config::from_toml(
+        "ring_bytes = 1048576\ntrust = \"in_place\"\nmedium = \"shared\"\ndirection = \"one_way\"\nspin_us = 3\nqueue_capacity = 7\n",
+    )
+    .unwrap();
+    let expected = Config::builder()
+        .ring_bytes(1 << 20)
+        .trust(Trust::InPlace)
+        .medium(Medium::Shared)
+        .direction(Direction::OneWay)
+        .spin_us(Some(3))
+        .queue_capacity(7)
+        .build()
+        .unwrap();
+    assert_eq!(config, expected);
+    names(&Config::from_toml("ring_bytes = 5000").unwrap_err(), "ring_bytes", "a power of two");
+    names(&Config::from_toml("yield_us = 5").unwrap_err(), "yield_us", "spin_us");
+    names(&Config::from_toml("checksum = 7").unwrap_err(), "checksum", "boolean");
+    names(&Config::from_toml("trust = \"blind\"").unwrap_err(), "trust", "in_place");
+}
