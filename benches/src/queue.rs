@@ -311,7 +311,7 @@ impl Pop for Bare {
 }
 
 /// Takes a message from each producer in turn and gives it to each worker in turn, for ever. It never sleeps, as befits a floor,
-/// but yields when it has found nothing.
+/// but yields when it has found nothing. Who goes is left out; a message that a worker was given last goes with it.
 fn relay(options: &Options) -> Result<(), Box<dyn Error>> {
     /// Messages of one producer in a turn, as the owner of a queue takes them.
     const TURN: usize = 16;
@@ -346,32 +346,34 @@ fn relay(options: &Options) -> Result<(), Box<dyn Error>> {
                 let count = workers.len();
                 let mut places = (0..count).map(|step| (turn + step) % count);
                 let Some(place) = places.find(|place| workers[*place].is_ready(Interest::SPACE)) else { break };
-                let Some(message) = producer.try_recv()? else { break };
-                loop {
-                    match workers[place].try_send(message.len(), &mut |span| {
-                        span[..message.len()].copy_from_slice(&message);
-                        Ok(message.len())
-                    }) {
-                        Ok(()) => break,
-                        Err(SendError::Full) => {
-                            workers[place].publish()?;
-                            workers[place].wait_ready(Interest::SPACE, Some(Instant::now() + PATIENCE))?;
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
+                let Ok(Some(message)) = producer.try_recv() else { break };
+                if give(&mut workers[place], &message).is_err() {
+                    workers.swap_remove(place);
                 }
                 turn = place + 1;
                 worked = true;
             }
         }
-        for worker in &mut workers {
-            worker.publish()?;
-        }
+        workers.retain_mut(|worker| worker.publish().is_ok());
         if !worked {
             std::thread::yield_now();
         }
-        for each in workers.iter_mut().filter(|each| each.transport() == TransportKind::Socket) {
-            each.try_recv()?;
+        // A socket has to be read for its connection to get into shared memory.
+        workers.retain_mut(|worker| worker.transport() != TransportKind::Socket || worker.try_recv().is_ok());
+    }
+}
+
+/// Sends a message, waiting for room.
+fn give(worker: &mut Connection, message: &[u8]) -> Result<(), Box<dyn Error>> {
+    loop {
+        let sent = worker.try_send(message.len(), &mut |span| {
+            span[..message.len()].copy_from_slice(message);
+            Ok(message.len())
+        });
+        match sent {
+            Ok(()) => return Ok(()),
+            Err(SendError::Full) => drop(worker.wait_ready(Interest::SPACE, Some(Instant::now() + PATIENCE))?),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -82,8 +82,8 @@ fn hash(dir: &Path) -> Result<(), Box<dyn Error>> {
         }
         if workers.len() == WORKERS && sums.len() >= files.len() / 3 {
             let mut victim = workers.swap_remove(0);
-            victim.kill()?;
-            victim.wait()?;
+            let (killed, waited) = (victim.kill(), victim.wait());
+            killed.and(waited)?;
             println!("killed worker {} after {} files", victim.id(), sums.len());
         }
     }

@@ -163,7 +163,8 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
 }
 
 impl<T: ?Sized, C: Codec<T>> Drop for Producer<T, C> {
-    /// Leaves in good order: the owner takes what was pushed.
+    /// Leaves in good order: the owner takes what was pushed. While the connection is on its socket, what that has no room for is
+    /// lost: [`flush`](Self::flush) first.
     fn drop(&mut self) {
         self.core.leave();
     }

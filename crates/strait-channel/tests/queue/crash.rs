@@ -184,6 +184,36 @@ fn unacknowledged_items_come_at_most_once_and_losses_are_counted() {
 }
 
 #[test]
+fn the_death_of_a_worker_is_noticed_while_the_owner_is_busy() {
+    let _alone = alone();
+    for (name, start) in OWNERS {
+        let scratch = Scratch::new();
+        let owner = start(Settings { acknowledged: true, ..Settings::default() }, &scratch.options());
+        let mut slow = Process::start("work slow 10000000", &scratch);
+        slow.hears("working");
+        let (mut producer, mut worker) = (scratch.producer(), scratch.worker(64));
+        let pushing = std::thread::spawn(move || while producer.push(b"12345678", PATIENCE).is_ok() {});
+        let popping = std::thread::spawn(move || {
+            while let Ok(Some(item)) = worker.pop(PATIENCE) {
+                if worker.ack(item).is_err() {
+                    break;
+                }
+            }
+        });
+        until("the slow one has its prefetch, and many others are done", || owner.stats().acked > 10_000);
+        slow.kill();
+        let killed = Instant::now();
+        while owner.stats().redelivered < 8 {
+            assert!(killed.elapsed() < LATE, "{name}: {:?}", owner.stats());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        owner.end();
+        pushing.join().unwrap();
+        popping.join().unwrap();
+    }
+}
+
+#[test]
 fn what_a_killed_producer_had_pushed_is_kept_in_order_and_without_a_gap() {
     let _alone = alone();
     for (name, start) in OWNERS {

@@ -22,6 +22,8 @@ use super::{
 const QUANTUM: u32 = 16;
 /// Words of a worker that are heard in a round.
 const WORDS: u32 = 64;
+/// How often one of the participants is looked after.
+const LOOK_AFTER_EVERY: Duration = Duration::from_millis(1);
 
 /// The owner's books and connections.
 pub(super) struct Engine {
@@ -32,15 +34,17 @@ pub(super) struct Engine {
     at: Vec<usize>,
     /// The producer that has the next turn, by its seat.
     turn: usize,
-    /// Who is looked after next.
+    /// Who is looked after next, and since when nobody was.
     next_looked_after: usize,
+    looked_after_at: Instant,
     join_timeout: Duration,
 }
 
 impl Engine {
     pub(super) fn new(settings: Settings, join_timeout: Duration) -> Self {
         let ledger = Ledger::new(settings.clone());
-        Self { settings, ledger, seats: vec![], at: vec![], turn: 0, next_looked_after: 0, join_timeout }
+        let (next_looked_after, looked_after_at) = (0, Instant::now());
+        Self { settings, ledger, seats: vec![], at: vec![], turn: 0, next_looked_after, looked_after_at, join_timeout }
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -212,11 +216,13 @@ impl Engine {
         true
     }
 
-    /// Looks after one of the participants: the end of one among `n` is learned within `n` of these.
-    pub(super) fn look_after_next(&mut self) {
-        if self.seats.is_empty() {
+    /// Looks after one of the participants, where that is due: while there is always something to do nobody waits for anybody, and
+    /// in shared memory a death is learned in a wait alone. The end of one among `n` is learned within about `n` milliseconds.
+    pub(super) fn look_after(&mut self, now: Instant) {
+        if self.seats.is_empty() || now - self.looked_after_at < LOOK_AFTER_EVERY {
             return;
         }
+        self.looked_after_at = now;
         self.next_looked_after = (self.next_looked_after + 1) % self.seats.len();
         self.seats[self.next_looked_after].look_after();
     }

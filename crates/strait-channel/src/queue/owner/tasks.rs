@@ -173,6 +173,7 @@ async fn work(engine: &mut Engine, board: &Board) {
             }
             rounds += 1;
             if rounds >= ROUNDS {
+                engine.look_after(Instant::now());
                 return Poll::Ready(());
             }
         }

@@ -25,8 +25,6 @@ use super::{
 
 /// Rounds between two looks at the clock.
 const ROUNDS: u32 = 32;
-/// How often one of the participants is looked after.
-const LOOK_AFTER_EVERY: Duration = Duration::from_millis(1);
 /// An owner that has found nothing for so long gives its processor away between looks: what it waits for may need it.
 const YIELD_AFTER: Duration = Duration::from_micros(5);
 /// What it does where the system refuses to let it sleep.
@@ -204,7 +202,7 @@ impl Door {
 /// Rounds, and sleep between them, until the door is closed.
 fn run(mut engine: Engine, door: &Door, board: &Board, spin: Duration) -> Stats {
     let (mut rounds, mut has_worked) = (0, false);
-    let (mut worked_at, mut looked_after_at) = (Instant::now(), Instant::now());
+    let mut worked_at = Instant::now();
     loop {
         if door.wait_set.take_notice() {
             let mut state = door.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,10 +227,7 @@ fn run(mut engine: Engine, door: &Door, board: &Board, spin: Duration) -> Stats 
         }
         rounds = 0;
         let now = Instant::now();
-        if now - looked_after_at >= LOOK_AFTER_EVERY {
-            looked_after_at = now;
-            engine.look_after_next();
-        }
+        engine.look_after(now);
         if std::mem::take(&mut has_worked) {
             worked_at = now;
         } else if engine.is_empty() || now - worked_at >= spin {
