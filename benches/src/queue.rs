@@ -311,7 +311,7 @@ impl Pop for Bare {
 }
 
 /// Takes a message from each producer in turn and gives it to each worker in turn, for ever. It never sleeps, as befits a floor,
-/// but yields when it has found nothing. Who goes is left out; a message that a worker was given last goes with it.
+/// but yields when it has found nothing. What finds no room waits for its turn.
 fn relay(options: &Options) -> Result<(), Box<dyn Error>> {
     /// Messages of one producer in a turn, as the owner of a queue takes them.
     const TURN: usize = 16;
@@ -328,7 +328,7 @@ fn relay(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     });
     let (mut strangers, mut producers, mut workers) = (Vec::new(), Vec::new(), Vec::<Connection>::new());
-    let mut turn = 0;
+    let (mut turn, mut waits) = (0, None);
     loop {
         strangers.extend(newcomers.try_iter());
         let mut index = 0;
@@ -342,14 +342,14 @@ fn relay(options: &Options) -> Result<(), Box<dyn Error>> {
         let mut worked = false;
         for producer in &mut producers {
             for _ in 0..TURN {
-                // A place is looked for first: what was taken could not be given back.
+                let taken = waits.take().or_else(|| producer.try_recv().ok().flatten());
+                let Some(message) = taken else { break };
                 let count = workers.len();
                 let mut places = (0..count).map(|step| (turn + step) % count);
-                let Some(place) = places.find(|place| workers[*place].is_ready(Interest::SPACE)) else { break };
-                let Ok(Some(message)) = producer.try_recv() else { break };
-                if give(&mut workers[place], &message).is_err() {
-                    workers.swap_remove(place);
-                }
+                let Some(place) = places.find(|place| give(&mut workers[*place], &message)) else {
+                    waits = Some(message);
+                    break;
+                };
                 turn = place + 1;
                 worked = true;
             }
@@ -363,17 +363,11 @@ fn relay(options: &Options) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Sends a message, waiting for room.
-fn give(worker: &mut Connection, message: &[u8]) -> Result<(), Box<dyn Error>> {
-    loop {
-        let sent = worker.try_send(message.len(), &mut |span| {
-            span[..message.len()].copy_from_slice(message);
-            Ok(message.len())
-        });
-        match sent {
-            Ok(()) => return Ok(()),
-            Err(SendError::Full) => drop(worker.wait_ready(Interest::SPACE, Some(Instant::now() + PATIENCE))?),
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Sends a message, where there is room.
+fn give(worker: &mut Connection, message: &[u8]) -> bool {
+    let sent = worker.try_send(message.len(), &mut |span| {
+        span[..message.len()].copy_from_slice(message);
+        Ok(message.len())
+    });
+    sent.is_ok()
 }
