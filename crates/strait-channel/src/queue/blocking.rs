@@ -11,9 +11,10 @@ use strait_transport::{Connection, Error as TransportError, Interest, Options, T
 pub use super::owner::threads::{Owner, OwnerHandle};
 use super::{
     error::{Error, Unacknowledged},
+    join::{Joined, Joining},
     message::Part,
     owner::identify,
-    producer::{self, Joined, Joining},
+    producer,
     worker::{self, Item},
 };
 

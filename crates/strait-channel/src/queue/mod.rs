@@ -18,6 +18,7 @@
 
 pub mod blocking;
 mod error;
+mod join;
 mod ledger;
 mod message;
 mod owner;

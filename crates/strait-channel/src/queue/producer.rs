@@ -1,48 +1,15 @@
 //! A producer, without its ways to wait.
 
-use std::{marker::PhantomData, sync::Arc, time::Instant};
+use std::{marker::PhantomData, sync::Arc};
 
 use strait_frame::{Codec, EncodeError, Sink};
 use strait_transport::{Connection, Error as TransportError, Interest, SendError, Transport};
 
 use super::{
     error::{Error, Unacknowledged, corrupt},
-    message::{HEADER_BYTES, Message, Part},
+    join::{Joined, is_usage, leave},
+    message::{HEADER_BYTES, Message},
 };
-
-/// A participant that has said what it is and waits for the owner's word.
-pub(crate) struct Joining {
-    pub(crate) connection: Connection,
-}
-
-/// What the owner has told.
-#[derive(Clone, Copy)]
-pub(crate) struct Joined {
-    pub(crate) acknowledged: bool,
-    pub(crate) credit: u32,
-    max_item_bytes: u64,
-}
-
-impl Joining {
-    pub(crate) fn begin(mut connection: Connection, part: Part) -> Result<Self, TransportError> {
-        match connection.send(&Message::Join(part).encode()) {
-            Ok(()) => Ok(Self { connection }),
-            Err(SendError::Failed(error)) => Err(error),
-            Err(_) => Err(TransportError::Usage("a connection without room for its first word")),
-        }
-    }
-
-    /// The owner's word, if it has come.
-    pub(crate) fn answer(&mut self) -> Result<Option<Joined>, TransportError> {
-        let Some(word) = self.connection.try_recv()? else { return Ok(None) };
-        match Message::decode(&word).map_err(corrupt)?.0 {
-            Message::Joined { acknowledged, credit, max_item_bytes } if credit > 0 => {
-                Ok(Some(Joined { acknowledged, credit, max_item_bytes }))
-            }
-            other => Err(corrupt(format!("{other:?} from the owner of a queue, expected Joined"))),
-        }
-    }
-}
 
 /// Pushes, and hears how far the owner is.
 pub(crate) struct Core<T: ?Sized, C> {
@@ -186,15 +153,4 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
     pub(crate) fn leave(&mut self) {
         leave(&mut self.connection);
     }
-}
-
-/// Whether an error is about what was asked for, and the connection goes on.
-pub(crate) fn is_usage(error: &TransportError) -> bool {
-    error.blame() == strait_transport::Blame::Usage && !matches!(error, TransportError::Forked)
-}
-
-/// Closes, as far as that goes without waiting.
-pub(crate) fn leave(connection: &mut Connection) {
-    connection.close();
-    let _ = connection.flush(Some(Instant::now()));
 }

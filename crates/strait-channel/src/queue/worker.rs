@@ -15,8 +15,8 @@ use strait_transport::{
 
 use super::{
     error::{Error, Unacknowledged, corrupt},
+    join::{Joined, is_usage, leave},
     message::{HEADER_BYTES, Message},
-    producer::{Joined, is_usage, leave},
 };
 
 /// An item, as a worker gets it: owns its bytes, derefs to what they are (`T::Archived` for rkyv, `T` for postcard, `[u8]` for

@@ -195,6 +195,7 @@ fn an_item_is_given_back_or_thrown_away_where_it_may_be() {
     let (mut producer, mut worker) = (scratch.producer(), scratch.worker(1));
     producer.push(b"bad", PATIENCE).unwrap();
     producer.push(b"worse", PATIENCE).unwrap();
+    producer.flush(PATIENCE).unwrap();
     let mut seen = Vec::new();
     while let Some(item) = worker.pop(Duration::from_millis(100)).unwrap() {
         seen.push((item.to_vec(), item.deliveries()));
