@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod queue;
+pub mod state;
 
 pub use strait_frame::{Codec, Postcard, Raw, Rkyv};
 pub use strait_transport::{Error, HonestPeer, Limits, Options, Receive, SendError, TransportKind, ValidArchives};
 
+/// The examples of the README, so that they are checked.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -187,7 +187,8 @@ impl Opening {
     ) -> Result<Option<Connection>, Error> {
         let framed = self.framed.take().ok_or(HANDSHAKE)?;
         tracing::info!(target: "strait", service = &*self.service, "connected");
-        let unix = side(framed, settled, self.service.clone(), self.options.receive, self.options.shared_memory);
+        let mut unix = side(framed, settled, self.service.clone(), self.options.receive, self.options.shared_memory);
+        unix.limit_state(self.options.limits.max_state_bytes);
         Ok(Some(Connection::unix(unix, &self.options, self.permit.take())))
     }
 

@@ -37,6 +37,8 @@ pub struct Connection {
     /// For every message that the peer sends, whatever way it comes.
     valid_archives: Option<ValidArchives>,
     fallback: Option<Arc<str>>,
+    #[cfg(not(strait_loom))]
+    state: Option<crate::state::Received>,
     _permit: Option<Permit>,
 }
 
@@ -114,6 +116,8 @@ impl Connection {
             max_in_flight,
             valid_archives: options.receive.valid_archives(),
             fallback: None,
+            #[cfg(not(strait_loom))]
+            state: None,
             _permit: permit,
         }
     }
@@ -146,6 +150,23 @@ impl Connection {
     /// How many messages may be in flight, as settled by both sides.
     pub fn max_in_flight(&self) -> u32 {
         self.max_in_flight
+    }
+
+    /// Gives the client the memory of a published state, along with the server's own segment. For a server, before it
+    /// receives the first message. A connection that stays on its socket, or inside the process, carries none.
+    #[cfg(not(strait_loom))]
+    pub fn attach_state(&mut self, memory: crate::StateMemory) {
+        if let Inner::Socket(unix) = &mut *self.inner {
+            unix.attach(memory);
+        }
+    }
+
+    /// Takes the state that the server publishes, once it has come; `Err` says why it could not be mapped. It comes before
+    /// any answer to a message that was sent after the first.
+    #[cfg(not(strait_loom))]
+    pub fn take_state(&mut self) -> Option<Result<crate::StateReader, String>> {
+        self.settle();
+        self.state.take()
     }
 
     /// Sends and publishes one message of bytes.
@@ -184,6 +205,10 @@ impl Connection {
     #[inline]
     fn settle(&mut self) {
         if let Inner::Socket(unix) = &mut *self.inner {
+            #[cfg(not(strait_loom))]
+            if let Some(state) = unix.take_state() {
+                self.state = Some(state);
+            }
             if let Some(shared) = unix.take_switched() {
                 *self.inner = Inner::Shared(shared);
             } else if self.fallback.is_none() {

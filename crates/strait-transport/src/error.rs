@@ -179,6 +179,12 @@ pub enum Error {
         /// What, where, and what was found.
         what: Arc<str>,
     },
+    /// A value was overtaken by newer ones each time that it was copied. Read again.
+    #[error("the writer published anew during each of {attempts} attempts to copy its value: read again")]
+    Overtaken {
+        /// Attempts made.
+        attempts: u32,
+    },
     /// Too many in-place messages are held (more than half the ring).
     #[error(
         "in-place messages hold {held_bytes} bytes of the ring, the limit is {max_bytes}: drop some, or receive copies"
@@ -229,6 +235,7 @@ impl Error {
             | Self::Refused(_)
             | Self::OtherUser { .. }
             | Self::TimedOut { .. }
+            | Self::Overtaken { .. }
             | Self::Closed
             | Self::PeerGone => Blame::Peer,
             Self::Io { .. } => Blame::Io,

@@ -74,6 +74,8 @@ mod segment;
 mod segment;
 mod shared;
 mod socket;
+#[cfg(not(strait_loom))]
+mod state;
 mod transport;
 mod unix;
 mod voice;
@@ -99,6 +101,8 @@ pub use runtime_dir::{MAX_NAME_BYTES, check_name};
 #[cfg(not(strait_loom))]
 #[doc(hidden)]
 pub use segment::LAYOUT_HASH;
+#[cfg(not(strait_loom))]
+pub use state::{StateMemory, StateReader, StateRegion, StateWriter};
 pub use strait_sync::{HonestPeer, ValidArchives};
 pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
 #[cfg(not(strait_loom))]

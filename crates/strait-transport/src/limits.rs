@@ -18,6 +18,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Largest ring that a peer may bring (default 64 MiB).
     pub max_ring_bytes: u64,
+    /// Largest published state that a peer may bring, in bytes of its whole segment (default 1 GiB).
+    pub max_state_bytes: u64,
     /// Longest control frame in bytes (default 4,096).
     pub max_control_bytes: u32,
 }
@@ -29,6 +31,7 @@ impl Default for Limits {
             max_pending_handshakes: 16,
             handshake_timeout: Duration::from_secs(2),
             max_ring_bytes: 64 << 20,
+            max_state_bytes: 1 << 30,
             max_control_bytes: 4096,
         }
     }

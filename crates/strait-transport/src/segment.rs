@@ -119,15 +119,20 @@ pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<
         max_total_bytes: total_bytes(expected),
         session: Some(session),
     };
-    // All of it is there, or it is refused: pages that the peer left out would otherwise be asked for at some later touch, where
-    // running out of memory is a signal and no error.
-    let region = PeerRegion::open_with(fd, &checks, &strait_region::Options::new().prefault(true))?;
+    let region = open_checked(fd, &checks)?;
     let (found, found_align) = (region.header().ring_capacity_bytes, region.header().record_align_bytes);
     let expected_align = settled.record_align_bytes;
     if found != expected || found_align != expected_align || region.header().total_bytes != total_bytes(expected) {
         return Err(Refused::Ring { found, found_align, expected, expected_align });
     }
     Ok(Arc::new(region))
+}
+
+/// Opens any segment of a peer: the one code path for those of a pair and those beyond it.
+pub(crate) fn open_checked(fd: OwnedFd, checks: &Expected) -> Result<PeerRegion, OpenError> {
+    // All of it is there, or it is refused: pages that the peer left out would otherwise be asked for at some later touch, where
+    // running out of memory is a signal and no error.
+    PeerRegion::open_with(fd, checks, &strait_region::Options::new().prefault(true))
 }
 
 /// Says that this side ends in good order.

@@ -19,7 +19,7 @@ pub(crate) mod kind {
     pub(crate) const COMMIT: u8 = 6;
     pub(crate) const DECLINE: u8 = 7;
     pub(crate) const SWITCHED: u8 = 8;
-    // 9 is set aside for segments beyond the pair.
+    pub(crate) const EXTRA: u8 = 9;
     pub(crate) const CLOSE: u8 = 10;
 }
 
@@ -58,12 +58,14 @@ struct RefuseBytes {
 
 const _: () = assert!(size_of::<RefuseBytes>() == 24);
 
-/// `Offer` and `Accept`: a segment's descriptor comes with the frame.
+/// `Offer`, `Accept` and `Extra`: a segment's descriptor comes with the frame.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct SegmentBytes {
     kind: u8,
-    reserved: [u8; 7],
+    /// What an `Extra` is; reserved in the others.
+    segment: u8,
+    reserved: [u8; 6],
     total_bytes: U64,
     session: [u8; 16],
 }
@@ -105,6 +107,12 @@ pub(crate) enum Control {
         reason: String,
     },
     Switched,
+    /// A segment beyond the pair.
+    Extra {
+        segment: u8,
+        total_bytes: u64,
+        session: [u8; 16],
+    },
     /// The sender's last frame: it ends in good order and sends no more.
     Close,
 }
@@ -120,6 +128,7 @@ impl Control {
             Self::Commit => "Commit",
             Self::Decline { .. } => "Decline",
             Self::Switched => "Switched",
+            Self::Extra { .. } => "Extra",
             Self::Close => "Close",
         }
     }
@@ -129,8 +138,8 @@ impl Control {
             Self::Hello(greeting) => greeting.encode(kind::HELLO),
             Self::Welcome(greeting) => greeting.encode(kind::WELCOME),
             Self::Refuse(refusal) => encode_refusal(refusal),
-            Self::Offer { total_bytes, session } => encode_segment(kind::OFFER, *total_bytes, session),
-            Self::Accept { total_bytes, session } => encode_segment(kind::ACCEPT, *total_bytes, session),
+            Self::Offer { total_bytes, session } => encode_segment(kind::OFFER, 0, *total_bytes, session),
+            Self::Accept { total_bytes, session } => encode_segment(kind::ACCEPT, 0, *total_bytes, session),
             Self::Commit => vec![kind::COMMIT],
             Self::Decline { reason } => {
                 let mut bytes = vec![kind::DECLINE];
@@ -138,6 +147,9 @@ impl Control {
                 bytes
             }
             Self::Switched => vec![kind::SWITCHED],
+            Self::Extra { segment, total_bytes, session } => {
+                encode_segment(kind::EXTRA, *segment, *total_bytes, session)
+            }
             Self::Close => vec![kind::CLOSE],
         }
     }
@@ -157,13 +169,16 @@ impl Control {
             kind::HELLO => Greeting::decode(bytes).map(Self::Hello),
             kind::WELCOME => Greeting::decode(bytes).map(Self::Welcome),
             kind::REFUSE => decode_refusal(bytes).map(Self::Refuse),
-            kind::OFFER | kind::ACCEPT => {
+            kind::OFFER | kind::ACCEPT | kind::EXTRA => {
                 exact(size_of::<SegmentBytes>())?;
                 let frame =
                     SegmentBytes::read_from_bytes(bytes).map_err(|_| Error::corrupt("a short segment frame"))?;
                 let (total_bytes, session) = (frame.total_bytes.get(), frame.session);
-                let offer = first == kind::OFFER;
-                Ok(if offer { Self::Offer { total_bytes, session } } else { Self::Accept { total_bytes, session } })
+                Ok(match first {
+                    kind::OFFER => Self::Offer { total_bytes, session },
+                    kind::ACCEPT => Self::Accept { total_bytes, session },
+                    _ => Self::Extra { segment: frame.segment, total_bytes, session },
+                })
             }
             kind::COMMIT => exact(1).map(|()| Self::Commit),
             kind::DECLINE => Ok(Self::Decline { reason: printable(&bytes[1..]) }),
@@ -231,8 +246,10 @@ impl Greeting {
     }
 }
 
-fn encode_segment(kind: u8, total_bytes: u64, session: &[u8; 16]) -> Vec<u8> {
-    SegmentBytes { kind, reserved: [0; 7], total_bytes: total_bytes.into(), session: *session }.as_bytes().to_vec()
+fn encode_segment(kind: u8, segment: u8, total_bytes: u64, session: &[u8; 16]) -> Vec<u8> {
+    SegmentBytes { kind, segment, reserved: [0; 6], total_bytes: total_bytes.into(), session: *session }
+        .as_bytes()
+        .to_vec()
 }
 
 fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
@@ -310,6 +327,7 @@ mod tests {
             Control::Commit,
             Control::Decline { reason: "no descriptor left".into() },
             Control::Switched,
+            Control::Extra { segment: 2, total_bytes: 12, session },
             Control::Close,
         ] {
             assert_eq!(Control::decode(&frame.encode()).unwrap(), frame);

@@ -57,12 +57,17 @@ pub(crate) struct Framed {
 pub(crate) enum Rider {
     /// The memory of our segment, which stays open here.
     Segment(Own),
+    /// Memory beyond the pair.
+    #[cfg(not(strait_loom))]
+    Extra(crate::state::StateMemory),
 }
 
 impl Rider {
     fn fd(&self) -> FdRef<'_> {
         match self {
             Self::Segment(own) => segment::fd(own),
+            #[cfg(not(strait_loom))]
+            Self::Extra(memory) => std::os::fd::AsFd::as_fd(memory),
         }
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Unix {
     is_client: bool,
     fallback: Option<Arc<str>>,
     service: Arc<str>,
+    /// A published state, to be sent with this side's segment or as the peer has sent it.
+    #[cfg(not(strait_loom))]
+    state: crate::state::Attached,
     /// What a look for readiness found.
     stash: Option<Result<Message, Error>>,
     wanted: usize,
@@ -78,6 +81,8 @@ impl Unix {
             is_client,
             fallback: None,
             service,
+            #[cfg(not(strait_loom))]
+            state: crate::state::Attached::new(),
             stash: None,
             wanted: 0,
             talked: false,
@@ -111,6 +116,24 @@ impl Unix {
     /// Why the connection stays on its socket.
     pub(crate) fn fallback(&self) -> Option<&Arc<str>> {
         self.fallback.as_ref()
+    }
+
+    /// Sends `memory` along once this server has shared memory with its client.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn attach(&mut self, memory: crate::state::StateMemory) {
+        self.state.attach(memory);
+    }
+
+    /// Takes the peer's published state, or why it could not be opened.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn take_state(&mut self) -> Option<crate::state::Received> {
+        self.state.take()
+    }
+
+    /// The largest published state that is taken from the peer, in bytes of its segment.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn limit_state(&mut self, max_total_bytes: u64) {
+        self.state.limit(max_total_bytes);
     }
 
     /// The connection in shared memory, once both directions have switched.

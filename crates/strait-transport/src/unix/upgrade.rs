@@ -106,7 +106,11 @@ impl Unix {
                 if self.closed => {}
             (Upgrade::Server(ready), Control::Offer { session, .. }) => {
                 match ready.on_offer(fd(), session, &self.settled, &mut self.framed)? {
-                    Ok(accepted) => self.upgrade = Upgrade::Accepted(accepted),
+                    Ok(accepted) => {
+                        self.upgrade = Upgrade::Accepted(accepted);
+                        #[cfg(not(strait_loom))]
+                        self.state.send(&mut self.framed)?;
+                    }
                     Err(reason) => self.fall_back(reason),
                 }
             }
@@ -127,6 +131,17 @@ impl Unix {
                 mutant!(switch_rings_between_frames, ring.bell().mute(), ());
                 self.upgrade = Upgrade::Draining(ring);
                 mutant!(switch_wakes_no_sleeper, self.link().kick(), ());
+            }
+            // It follows Accept at once. A client that could not take the server's segment takes nothing else either.
+            #[cfg(not(strait_loom))]
+            (
+                upgrade @ (Upgrade::Leaving(_) | Upgrade::HalfWay(_) | Upgrade::Off),
+                Control::Extra { segment, session, .. },
+            ) if self.is_client && self.state.may_come() => {
+                let refused = matches!(upgrade, Upgrade::Off);
+                self.upgrade = upgrade;
+                let fd = if refused { Err("the connection stays on the socket".to_owned()) } else { fd() };
+                self.state.receive(fd, segment, session);
             }
             (Upgrade::HalfWay(mut ring), Control::Switched) => {
                 self.leave_socket(&mut ring)?;

@@ -137,6 +137,14 @@ impl Raw {
         (word & CONTROL != 0, payload, fds)
     }
 
+    /// As [`frame`](Self::frame), where something has come already.
+    pub fn try_frame(&mut self) -> std::io::Result<(bool, Vec<u8>, Vec<OwnedFd>)> {
+        self.stream.set_nonblocking(true)?;
+        let is_there = rustix::net::recv(&self.stream, &mut [0u8; 1][..], rustix::net::RecvFlags::PEEK).is_ok();
+        self.stream.set_nonblocking(false)?;
+        if is_there { Ok(self.frame()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+    }
+
     /// The payload of the next control frame; messages before it are left out.
     pub fn control(&mut self) -> Vec<u8> {
         self.control_with().0

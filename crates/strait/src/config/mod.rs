@@ -242,6 +242,7 @@ impl Config {
                 handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
                 max_ring_bytes: self.max_ring_bytes,
                 max_control_bytes: self.max_control_bytes,
+                ..default.limits
             },
             ..default
         }

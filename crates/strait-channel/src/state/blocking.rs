@@ -1,0 +1,182 @@
+//! The reading end for threads.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Raw};
+use strait_transport::{Interest, Message, Options, Transport, Wake};
+
+use super::{
+    Error, Value,
+    core::{Core, Step},
+    greeting,
+    reconnect::{Address, Search},
+};
+
+/// How often a wait without a daemon looks for one.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// Reads what a [`Daemon`](super::Daemon) publishes, and sends it commands.
+///
+/// Reads copy out of memory that the daemon shares: no call to the daemon, no system call while values are new. After the
+/// daemon's end the last value stays, [stale](Value::stale_since), while the shell looks for the next daemon in the background.
+pub struct Shell<T: ?Sized, C: Codec<T> = Raw> {
+    core: Core,
+    spin: Duration,
+    types: PhantomData<fn(T, C) -> T>,
+}
+
+impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
+    /// Connects to the daemon `name`, and maps what it publishes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`]: no daemon, another type or version, the daemon's limits. Ends by `limits.handshake_timeout` each
+    /// for the connection and the daemon's first answer.
+    pub fn connect(name: &str) -> Result<Self, Error> {
+        Self::connect_with(name, &Options { ring_bytes: 64 << 10, ..Options::default() })
+    }
+
+    /// As [`connect`](Self::connect), with options of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
+        let options = greeting::options(options, C::ID, C::schema());
+        let found = greeting::find(name, &options)?;
+        let spin = options.spin;
+        let core = Core::new(Address { name: name.to_owned(), options }, Search::in_thread, found);
+        Ok(Self { core, spin, types: PhantomData })
+    }
+
+    /// Copies the latest value. Where the memory is mapped this asks nobody; over a socket it is a request that ends by
+    /// `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] before the first value, [`Error::Decode`], [`Error::TimedOut`] over a socket. [`Error::Transport`]
+    /// with [`Overtaken`](strait_transport::Error::Overtaken) where a fast daemon overtook each attempt: read again.
+    #[inline]
+    pub fn read(&mut self, deadline: Instant) -> Result<Value<T, C>, Error> {
+        let raw = match self.core.read_memory()? {
+            Some(raw) => raw,
+            None => {
+                self.core.begin_read();
+                self.drive(deadline, "the value", Core::step_read)?
+            }
+        };
+        let held = C::open(raw.bytes).map_err(Error::Decode)?;
+        Ok(Value { held, version: raw.version, epoch: raw.epoch, stale_since: raw.stale_since })
+    }
+
+    /// Waits until there is something that this shell has not read, and returns its version. A new daemon's first value is one.
+    /// Without a daemon, waits for the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] at `deadline`.
+    pub fn changed(&mut self, deadline: Instant) -> Result<u64, Error> {
+        // A daemon that publishes often is met without asking it to tell.
+        if self.core.is_mapped() && !self.spin.is_zero() {
+            let until = (Instant::now() + self.spin).min(deadline);
+            while self.core.newer()?.is_none() && Instant::now() < until {
+                (0..16).for_each(|_| std::hint::spin_loop());
+            }
+        }
+        self.drive(deadline, "a change", Core::step_changed)
+    }
+
+    /// Sends a command, and waits for its answer until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CommandsFull`], [`Error::Unanswered`], [`Error::TimedOut`]; [`Error::DaemonGone`] where it is not known
+    /// whether the command was executed; [`Error::Transport`] with `TooLarge` beyond a quarter of the ring.
+    pub fn command(&mut self, bytes: &[u8], deadline: Instant) -> Result<Message, Error> {
+        let id = self.core.begin_command();
+        let mut sent = None;
+        self.drive(deadline, "the answer to the command", |core| core.step_command(id, &mut sent, bytes))
+    }
+
+    /// Takes steps until one is the last, and sleeps in between.
+    fn drive<R>(
+        &mut self,
+        deadline: Instant,
+        what: &'static str,
+        mut step: impl FnMut(&mut Core) -> Result<Step<R>, Error>,
+    ) -> Result<R, Error> {
+        loop {
+            let interest: Option<Interest> = match step(&mut self.core)? {
+                Step::Done(done) => return Ok(done),
+                Step::Wait(interest) => Some(interest),
+                Step::Gone => None,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::TimedOut { what });
+            }
+            let Some((interest, connection)) = interest.zip(self.core.connection()) else {
+                self.core.wait_for_daemon(left.min(SLICE));
+                continue;
+            };
+            match connection.wait_ready(interest, Some(deadline)) {
+                Ok(Wake::Ready | Wake::TimedOut | Wake::Interrupted) => {}
+                Err(error) => self.core.lose(&error),
+            }
+        }
+    }
+
+    /// The latest version, as far as this shell knows; 0 before the first. One load where the memory is mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] in a forked child.
+    pub fn version(&mut self) -> Result<u64, Error> {
+        self.core.version()
+    }
+
+    /// Looks at the connection without waiting, and says since when the daemon is known to be gone.
+    pub fn stale_since(&mut self) -> Option<Instant> {
+        self.core.look_for_daemon();
+        self.core.look();
+        self.core.stale_since()
+    }
+
+    /// Whether there is a daemon, as of the last look.
+    pub fn is_connected(&self) -> bool {
+        self.core.is_connected()
+    }
+
+    /// Whether values are read from shared memory.
+    pub fn is_mapped(&self) -> bool {
+        self.core.is_mapped()
+    }
+
+    /// Why values come over the connection, where they do.
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.core.fallback()
+    }
+
+    /// The number by which the daemon that is there knows this shell.
+    pub fn client(&self) -> u64 {
+        self.core.client()
+    }
+
+    /// How many daemons this shell has met.
+    pub fn epoch(&self) -> u64 {
+        self.core.epoch()
+    }
+}
+
+impl<T: ?Sized + 'static, C: Codec<T>> fmt::Debug for Shell<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shell")
+            .field("epoch", &self.epoch())
+            .field("is_mapped", &self.is_mapped())
+            .finish_non_exhaustive()
+    }
+}

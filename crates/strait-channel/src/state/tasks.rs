@@ -1,0 +1,149 @@
+//! The reading end for tasks, on tokio.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Raw};
+use strait_transport::{Message, Options, Transport};
+
+use super::{
+    Error, Value,
+    core::{Core, Step},
+    greeting,
+    reconnect::{Address, Search},
+};
+
+/// How often a wait without a daemon looks for one.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// As [`blocking::Shell`](super::blocking::Shell), for tasks.
+///
+/// A call whose future is dropped is given up: a command may have been executed, and its answer is let go.
+pub struct Shell<T: ?Sized, C: Codec<T> = Raw> {
+    core: Core,
+    types: PhantomData<fn(T, C) -> T>,
+}
+
+impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
+    /// Connects to the daemon `name` on the current runtime, and maps what it publishes.
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking::Shell::connect`](super::blocking::Shell::connect).
+    pub async fn connect(name: &str) -> Result<Self, Error> {
+        Self::connect_with(name, &Options { ring_bytes: 64 << 10, ..Options::default() }).await
+    }
+
+    /// As [`connect`](Self::connect), with options of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
+        let options = greeting::options(options, C::ID, C::schema());
+        let found = greeting::find_async(name, &options).await?;
+        let core = Core::new(Address { name: name.to_owned(), options }, Search::in_task, found);
+        Ok(Self { core, types: PhantomData })
+    }
+
+    /// Copies the latest value; a request over a socket, and none where the memory is mapped.
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking::Shell::read`](super::blocking::Shell::read).
+    pub async fn read(&mut self, deadline: Instant) -> Result<Value<T, C>, Error> {
+        let raw = match self.core.read_memory()? {
+            Some(raw) => raw,
+            None => {
+                self.core.begin_read();
+                self.drive(deadline, "the value", Core::step_read).await?
+            }
+        };
+        let held = C::open(raw.bytes).map_err(Error::Decode)?;
+        Ok(Value { held, version: raw.version, epoch: raw.epoch, stale_since: raw.stale_since })
+    }
+
+    /// Waits for something that this shell has not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] at `deadline`.
+    pub async fn changed(&mut self, deadline: Instant) -> Result<u64, Error> {
+        self.drive(deadline, "a change", Core::step_changed).await
+    }
+
+    /// Sends a command, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking::Shell::command`](super::blocking::Shell::command).
+    pub async fn command(&mut self, bytes: &[u8], deadline: Instant) -> Result<Message, Error> {
+        let id = self.core.begin_command();
+        let mut sent = None;
+        self.drive(deadline, "the answer to the command", |core| core.step_command(id, &mut sent, bytes)).await
+    }
+
+    async fn drive<R>(
+        &mut self,
+        deadline: Instant,
+        what: &'static str,
+        mut step: impl FnMut(&mut Core) -> Result<Step<R>, Error>,
+    ) -> Result<R, Error> {
+        loop {
+            let interest = match step(&mut self.core)? {
+                Step::Done(done) => return Ok(done),
+                Step::Wait(interest) => Some(interest),
+                Step::Gone => None,
+            };
+            if Instant::now() >= deadline {
+                return Err(Error::TimedOut { what });
+            }
+            let Some((interest, connection)) = interest.zip(self.core.connection()) else {
+                tokio::time::sleep(SLICE.min(deadline.saturating_duration_since(Instant::now()))).await;
+                continue;
+            };
+            let ready = std::future::poll_fn(|cx| connection.poll_ready(cx, interest));
+            if let Ok(Err(error)) = tokio::time::timeout_at(deadline.into(), ready).await {
+                self.core.lose(&error);
+            }
+        }
+    }
+
+    /// The latest version, as far as this shell knows; 0 before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] in a forked child.
+    pub fn version(&mut self) -> Result<u64, Error> {
+        self.core.version()
+    }
+
+    /// Looks at the connection without waiting, and says since when the daemon is known to be gone.
+    pub fn stale_since(&mut self) -> Option<Instant> {
+        self.core.look_for_daemon();
+        self.core.look();
+        self.core.stale_since()
+    }
+
+    /// Whether values are read from shared memory.
+    pub fn is_mapped(&self) -> bool {
+        self.core.is_mapped()
+    }
+
+    /// How many daemons this shell has met.
+    pub fn epoch(&self) -> u64 {
+        self.core.epoch()
+    }
+}
+
+impl<T: ?Sized + 'static, C: Codec<T>> fmt::Debug for Shell<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shell")
+            .field("epoch", &self.epoch())
+            .field("is_mapped", &self.is_mapped())
+            .finish_non_exhaustive()
+    }
+}

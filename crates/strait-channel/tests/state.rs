@@ -1,0 +1,209 @@
+//! A daemon and its shells, in one process.
+
+use std::time::{Duration, Instant};
+
+use strait_channel::{
+    Error as TransportError, Options, Postcard,
+    state::{Config, Daemon, Error, blocking::Shell},
+};
+
+mod state_support;
+use state_support::{config, ends_by, options, soon};
+
+type Bytes = Daemon<[u8]>;
+
+#[test]
+fn a_shell_reads_what_its_daemon_publishes_out_of_shared_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut daemon = Bytes::create("mapped", &config(&options)).unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("mapped", &options).unwrap();
+    assert!(shell.is_mapped(), "{:?}", shell.fallback_reason());
+    assert!(matches!(shell.read(soon()), Err(Error::Empty)));
+    for turn in 1..=100u64 {
+        assert_eq!(daemon.publish(&turn.to_le_bytes()).unwrap(), turn);
+        assert_eq!(shell.version().unwrap(), turn);
+        let value = shell.read(soon()).unwrap();
+        assert_eq!((&*value, value.version(), value.epoch()), (&turn.to_le_bytes()[..], turn, 1));
+        assert!(value.stale_since().is_none());
+    }
+}
+
+/// The same calls, the same results, whatever the connection runs over.
+#[test]
+fn on_a_socket_the_same_calls_give_the_same_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { shared_memory: false, ..options(dir.path()) };
+    let mut daemon = Bytes::create("socket", &config(&options)).unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("socket", &options).unwrap();
+    assert!(!shell.is_mapped() && shell.fallback_reason().is_some());
+    assert!(matches!(shell.read(soon()), Err(Error::Empty)));
+    // In many pieces, in one, and in one that is empty.
+    for len in [700_000, 10, 0] {
+        let sent: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let version = daemon.publish(&sent).unwrap();
+        assert_eq!(shell.changed(soon()).unwrap(), version);
+        let value = shell.read(soon()).unwrap();
+        assert!(*value == *sent && value.version() == version);
+    }
+    let deadline = Instant::now() + Duration::from_millis(50);
+    let waited = ends_by(deadline, Duration::from_millis(100), || shell.changed(deadline));
+    assert!(matches!(waited, Err(Error::TimedOut { .. })));
+    drop(daemon);
+    let value = shell.read(soon()).unwrap();
+    assert!(value.is_empty() && value.stale_since().is_some());
+}
+
+#[test]
+fn a_typed_value_is_read_as_the_type_it_was_written_as_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut daemon = Daemon::<(u32, String), Postcard>::create("typed", &config(&options)).unwrap();
+    let long = "x".repeat(10_000);
+    daemon.publish(&(7, long.clone())).unwrap();
+    let mut shell = Shell::<(u32, String), Postcard>::connect_with("typed", &options).unwrap();
+    assert_eq!(*shell.read(soon()).unwrap(), (7, long));
+    let refused = |error: Error| assert!(matches!(error, Error::Transport(TransportError::Refused(_))), "{error}");
+    refused(Shell::<[u8]>::connect_with("typed", &options).unwrap_err());
+    refused(Shell::<(u64, String), Postcard>::connect_with("typed", &options).unwrap_err());
+}
+
+#[test]
+fn a_wait_for_a_change_ends_with_the_change_or_by_its_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut daemon = Bytes::create("changes", &config(&options)).unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("changes", &options).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(50);
+    let waited = ends_by(deadline, Duration::from_millis(100), || shell.changed(deadline));
+    assert!(matches!(waited, Err(Error::TimedOut { .. })));
+    let waiter = std::thread::spawn(move || (1..=50).map(|_| shell.changed(soon()).unwrap()).last());
+    while !waiter.is_finished() {
+        daemon.publish(b"on").unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(waiter.join().unwrap().unwrap() <= daemon.version());
+}
+
+#[test]
+fn a_full_command_ring_is_a_typed_error_and_ends_when_the_owner_has_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let daemon = Bytes::create("full", &Config { commands: 2, ..config(&options) }).unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("full", &options).unwrap();
+    let mut other = Shell::<[u8]>::connect_with("full", &options).unwrap();
+    for _ in 0..2 {
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let waited = ends_by(deadline, Duration::from_millis(100), || shell.command(b"lost", deadline));
+        assert!(matches!(waited, Err(Error::TimedOut { .. })));
+    }
+    assert!(matches!(shell.command(b"one too many", soon()), Err(Error::CommandsFull { commands: 2 })));
+    let owner = std::thread::spawn(move || {
+        let mut clients = Vec::new();
+        while clients.len() < 5 {
+            let command = daemon.command(soon()).unwrap();
+            clients.push(command.client());
+            if *command == *b"drop me" {
+                continue;
+            }
+            let answer = [&*command, b"!"].concat();
+            command.reply(&answer);
+        }
+        clients
+    });
+    assert_eq!(&*other.command(b"hello", soon()).unwrap(), b"hello!", "another shell has a ring of its own");
+    // The answers to what has timed out are let go, and make room.
+    while let Err(Error::CommandsFull { .. }) = shell.command(b"again", soon()) {}
+    assert!(matches!(shell.command(b"drop me", soon()), Err(Error::Unanswered)));
+    let clients = owner.join().unwrap();
+    assert_eq!(clients.iter().filter(|client| **client == other.client()).count(), 1);
+}
+
+#[test]
+fn one_shell_too_many_is_refused_and_a_place_is_free_again_after_a_drop() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let _daemon = Bytes::create("busy", &Config { max_clients: 1, ..config(&options) }).unwrap();
+    let shell = Shell::<[u8]>::connect_with("busy", &options).unwrap();
+    let refused = Shell::<[u8]>::connect_with("busy", &options).unwrap_err();
+    assert!(matches!(refused, Error::Transport(TransportError::Refused(_))), "{refused}");
+    drop(shell);
+    let until = soon();
+    while Shell::<[u8]>::connect_with("busy", &options).is_err() {
+        assert!(Instant::now() < until, "the place of a shell that has left stays taken");
+    }
+}
+
+#[test]
+fn a_value_beyond_the_limit_is_refused_and_the_last_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut daemon = Bytes::create("large", &Config { max_value_bytes: 5, ..config(&options) }).unwrap();
+    daemon.publish(b"sunny").unwrap();
+    assert!(matches!(daemon.publish(b"cloudy"), Err(Error::ValueTooLarge { need: 6, max: 5 })));
+    assert!(matches!(daemon.publish_bytes(b"cloudy"), Err(Error::ValueTooLarge { need: 6, max: 5 })));
+    let mut shell = Shell::<[u8]>::connect_with("large", &options).unwrap();
+    assert_eq!(&*shell.read(soon()).unwrap(), b"sunny");
+}
+
+#[test]
+fn a_daemon_goes_on_from_its_checkpoint_and_refuses_one_that_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let file = dir.path().join("saved");
+    let config = Config { checkpoint: Some(file.clone()), ..config(&options) };
+    let mut daemon = Bytes::create("saved", &config).unwrap();
+    for turn in 1..=9u64 {
+        daemon.publish(&turn.to_le_bytes()).unwrap();
+    }
+    daemon.checkpoint().unwrap();
+    daemon.publish(b"never saved").unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("saved", &options).unwrap();
+    shell.read(soon()).unwrap();
+    drop(daemon);
+    let mut daemon = Bytes::create("saved", &config).unwrap();
+    assert_eq!(daemon.version(), 9);
+    assert_eq!(shell.changed(soon()).unwrap(), 9);
+    let value = shell.read(soon()).unwrap();
+    assert_eq!((&*value, value.version(), value.epoch()), (&9u64.to_le_bytes()[..], 9, 2));
+    assert_eq!(daemon.publish(b"ten").unwrap(), 10);
+    drop(daemon);
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let refused = Bytes::create("saved", &config).unwrap_err();
+    assert!(matches!(refused, Error::Checkpoint { .. }) && refused.to_string().contains("move it away"), "{refused}");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(Bytes::create("saved", &config).unwrap().version(), 0);
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_task_reads_waits_and_commands_as_a_thread_does() {
+    use strait_channel::state;
+    let dir = tempfile::tempdir().unwrap();
+    for shared_memory in [true, false] {
+        let options = Options { shared_memory, ..options(dir.path()) };
+        let mut daemon = Bytes::create("tasks", &config(&options)).unwrap();
+        daemon.publish(b"sunny").unwrap();
+        let mut shell = state::Shell::<[u8]>::connect_with("tasks", &options).await.unwrap();
+        assert_eq!(shell.is_mapped(), shared_memory);
+        assert_eq!(&*shell.read(soon()).await.unwrap(), b"sunny");
+        let deadline = Instant::now() + Duration::from_millis(50);
+        assert!(matches!(shell.changed(deadline).await, Err(Error::TimedOut { .. })));
+        let owner = tokio::spawn(async move {
+            let command = daemon.command_async().await;
+            daemon.publish(&command).unwrap();
+            command.reply(b"done");
+            daemon
+        });
+        assert_eq!(&*shell.command(b"rain", soon()).await.unwrap(), b"done");
+        assert_eq!(shell.changed(soon()).await.unwrap(), 2);
+        assert_eq!(&*shell.read(soon()).await.unwrap(), b"rain");
+        drop(owner.await.unwrap());
+        let mut daemon = Bytes::create("tasks", &config(&options)).unwrap();
+        daemon.publish(b"snow").unwrap();
+        shell.changed(soon()).await.unwrap();
+        assert_eq!((&*shell.read(soon()).await.unwrap(), shell.epoch()), (&b"snow"[..], 2));
+    }
+}

@@ -1,0 +1,74 @@
+//! The monitor as a user runs it: a daemon, and several shells at once.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn monitor(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strait-monitor"));
+    command.arg("--runtime-dir").arg(dir.join("run")).args(arguments).stdout(Stdio::piped());
+    command
+}
+
+/// Starts a process that goes on, and returns its first line.
+fn start(dir: &Path, arguments: &[&str]) -> (Process, String) {
+    let mut process = Process(monitor(dir, arguments).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (process, line.trim().to_owned())
+}
+
+/// The lines that `path` answers with.
+fn get(address: &str, path: &str) -> impl Iterator<Item = String> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    BufReader::new(stream).lines().map_while(Result::ok)
+}
+
+#[test]
+fn shells_in_text_as_json_and_as_a_live_page_show_what_one_daemon_publishes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_daemon, line) = start(dir.path(), &["daemon", "--every-ms", "20"]);
+    assert!(line.starts_with("publishing at "), "{line}");
+
+    let json = monitor(dir.path(), &["shell", "--json"]).output().unwrap();
+    let sample: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(json.status.success() && sample["memory_total_bytes"].as_u64().unwrap() > 1 << 20, "{sample}");
+    let text = monitor(dir.path(), &["shell", "--once"]).output().unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("memory "));
+
+    let (_web, url) = start(dir.path(), &["web", "--listen", "127.0.0.1:0"]);
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    assert!(get(address, "/").any(|line| line.contains("new EventSource(\"/events\")")));
+    // Two browsers at once; each is told of one change after the other.
+    for mut events in [get(address, "/events"), get(address, "/events")] {
+        for _ in 0..3 {
+            let event = events.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned())).expect("an event");
+            let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+            assert_eq!(event["stale"], false);
+            assert_eq!(event["sample"]["memory_total_bytes"], sample["memory_total_bytes"]);
+        }
+    }
+}
+
+#[test]
+fn a_shell_without_a_daemon_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = monitor(dir.path(), &["shell", "--once"]).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no server listens"));
+}
