@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clients, floors, pin, queue, rpc, state};
+use crate::{clients, floors, pin, queue, rpc, state, stream};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,7 @@ pub(crate) fn run_role(role: &str) -> ExitCode {
     let unpinned = match role.engine.scenario.as_str() {
         "clients" => Some(clients::run_role(&role)),
         "queue" => Some(queue::run_role(&role)),
+        "stream" => Some(stream::run_role(&role)),
         "state" => Some(state::run_role(&role)),
         _ => None,
     };

@@ -16,6 +16,7 @@ mod report;
 mod rpc;
 mod runner;
 mod state;
+mod stream;
 
 use std::process::ExitCode;
 
@@ -30,7 +31,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "strait-benches", verbatim_doc_comment)]
 struct Arguments {
-    /// What to measure: `floor`, `rpc`, `clients`, `state`, `queue`, `primitives`; without any, all of them.
+    /// What to measure: `floor`, `rpc`, `clients`, `stream`, `state`, `queue`, `primitives`; without any, all of them.
     scenarios: Vec<String>,
     /// Fewer and shorter runs: a check that everything works, not a measurement.
     #[arg(long)]
@@ -89,7 +90,7 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
         cores: arguments.cores,
     };
     let rows = runner::run(&plan, arguments.json);
-    if rows.is_empty() && !["clients", "state", "queue"].iter().any(|scenario| plan.wants(scenario)) {
+    if rows.is_empty() && !["clients", "stream", "state", "queue"].iter().any(|scenario| plan.wants(scenario)) {
         eprintln!("error: nothing was measured");
         return ExitCode::FAILURE;
     }
@@ -105,6 +106,9 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
     }
     if plan.wants("state") {
         held &= state::run(&plan, arguments.json);
+    }
+    if plan.wants("stream") {
+        held &= stream::run(&plan, arguments.json);
     }
     if plan.wants("primitives") {
         held &= primitives::run(peers, &plan, cores, arguments.quick, arguments.json);

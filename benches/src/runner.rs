@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The scenarios there are.
-pub(crate) const SCENARIOS: [&str; 6] = ["floor", "rpc", "clients", "state", "queue", "primitives"];
+pub(crate) const SCENARIOS: [&str; 7] = ["floor", "rpc", "clients", "stream", "state", "queue", "primitives"];
 
 /// What to measure.
 pub(crate) struct Plan {

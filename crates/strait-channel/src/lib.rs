@@ -3,6 +3,7 @@
 
 pub mod queue;
 pub mod state;
+pub mod stream;
 
 pub use strait_frame::{Codec, Postcard, Raw, Rkyv};
 pub use strait_transport::{Error, HonestPeer, Limits, Options, Receive, SendError, TransportKind, ValidArchives};

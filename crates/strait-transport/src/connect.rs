@@ -97,17 +97,7 @@ impl<'a> Dial<'a> {
     }
 
     fn greet(&self, socket: OwnedFd, is_async: bool) -> Result<Opening, Error> {
-        check_same_user(std::os::fd::AsFd::as_fd(&socket))?;
-        let link = Arc::new(Link::new(socket, is_async, None)?);
-        let mut framed = Framed::new(link, self.options.limits.max_control_bytes);
-        let state = Some(AwaitWelcome::hello(&mut framed, self.options)?);
-        Ok(Opening {
-            framed: Some(framed),
-            await_welcome: state,
-            service: self.name.into(),
-            options: self.options.clone(),
-            permit: None,
-        })
+        Opening::greeting(socket, is_async, self.name.into(), self.options.clone())
     }
 }
 
@@ -122,6 +112,20 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
+    /// A client's side, for a socket that leads to the server: `Hello` is sent.
+    pub(crate) fn greeting(
+        socket: OwnedFd,
+        is_async: bool,
+        service: Arc<str>,
+        options: Options,
+    ) -> Result<Self, Error> {
+        check_same_user(std::os::fd::AsFd::as_fd(&socket))?;
+        let link = Arc::new(Link::new(socket, is_async, None)?);
+        let mut framed = Framed::new(link, options.limits.max_control_bytes);
+        let await_welcome = Some(AwaitWelcome::hello(&mut framed, &options)?);
+        Ok(Self { framed: Some(framed), await_welcome, service, options, permit: None })
+    }
+
     /// A server's side, for a socket that was just accepted.
     pub(crate) fn accepted(
         socket: OwnedFd,
@@ -166,7 +170,7 @@ impl Opening {
         }
     }
 
-    fn advance_client(&mut self) -> Result<Option<Connection>, Error> {
+    pub(crate) fn advance_client(&mut self) -> Result<Option<Connection>, Error> {
         let Some(answer) = self.control()? else { return Ok(None) };
         let state = self.await_welcome.take().ok_or(HANDSHAKE)?;
         let settled = state.on_answer(answer, &self.options)?;

@@ -52,6 +52,8 @@ mod connection;
 mod error;
 #[cfg_attr(strait_loom, allow(dead_code))]
 mod handshake;
+#[cfg(not(strait_loom))]
+pub mod inherit;
 mod limits;
 #[cfg(not(strait_loom))]
 mod listener;

@@ -21,7 +21,7 @@ use crate::{
     options::Options,
     runtime_dir::{RuntimeDir, check_name},
     transport::Wake,
-    waiting::Interrupt,
+    waiting::{Interrupt, timespec},
 };
 
 /// How long to wait for a descriptor before the next try.
@@ -166,14 +166,28 @@ impl Listener {
     ///
     /// [`Error::Io`]; running out of descriptors is none, the client is turned away and the wait goes on.
     pub fn accept(&self) -> Result<Option<Incoming>, Error> {
+        self.accept_until(None)
+    }
+
+    /// As [`accept`](Self::accept), until `deadline`, by which the handshake that follows has to end too.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept); [`Error::TimedOut`] where nobody came.
+    pub fn accept_until(&self, deadline: Option<Instant>) -> Result<Option<Incoming>, Error> {
         loop {
             match self.try_accept(false)? {
-                Accepted::Client(incoming) => return Ok(Some(*incoming)),
+                Accepted::Client(mut incoming) => {
+                    incoming.deadline = deadline.map_or(incoming.deadline, |limit| limit.min(incoming.deadline));
+                    return Ok(Some(*incoming));
+                }
                 Accepted::Nobody | Accepted::TurnedAway => {}
                 Accepted::NoDescriptor => std::thread::sleep(PAUSE),
             }
-            if self.wait()? == Wake::Interrupted {
-                return Ok(None);
+            match self.wait(deadline)? {
+                Wake::Interrupted => return Ok(None),
+                Wake::TimedOut => return Err(Error::TimedOut { what: "waiting for a client" }),
+                Wake::Ready => {}
             }
         }
     }
@@ -199,14 +213,18 @@ impl Listener {
         }
     }
 
-    fn wait(&self) -> Result<Wake, Error> {
+    fn wait(&self, deadline: Option<Instant>) -> Result<Wake, Error> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(std::time::Duration::ZERO) {
+            return Ok(Wake::TimedOut);
+        }
         let socket = self.socket()?;
         let fds = [
             Some(PollFd::new(socket, PollFlags::IN)),
             self.interrupt.as_ref().map(|interrupt| PollFd::from_borrowed_fd(interrupt.fd(), PollFlags::IN)),
         ];
         let mut fds: Vec<_> = fds.into_iter().flatten().collect();
-        match poll(&mut fds, None) {
+        match poll(&mut fds, left.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::io("poll", error)),
         }

@@ -24,6 +24,7 @@
 //! |---|---|---|
 //! | [`config`] | | every knob with its name, default and range, from a file, the environment or a preset |
 //! | [`rpc`] | `strait-rpc` | typed calls, async or blocking |
+//! | [`stream`] | `strait-channel` | one producer, one consumer: between processes, to a child, in-process |
 //! | [`state`] | `strait-channel` | a daemon publishes its latest value, shells read it and send commands |
 //! | [`queue`] | `strait-channel` | a named work queue, many producers and many workers |
 //! | [`transport`] | `strait-transport` | connections: socket, shared memory, in-process |
@@ -40,7 +41,7 @@ mod presets;
 
 pub use config::Config;
 pub use rkyv;
-pub use strait_channel::{queue, state};
+pub use strait_channel::{queue, state, stream};
 pub use strait_frame as frame;
 pub use strait_mpmc as mpmc;
 pub use strait_region as region;

@@ -3,6 +3,10 @@
 use std::{path::PathBuf, process::Command};
 
 fn runs(name: &str, says: &str) {
+    runs_with(name, &[], says);
+}
+
+fn runs_with(name: &str, arguments: &[&str], says: &str) {
     let runtime_dir = tempfile::tempdir().unwrap();
     // Cargo puts the examples beside the directory of this test.
     let mut path: PathBuf = std::env::current_exe().unwrap();
@@ -17,7 +21,7 @@ fn runs(name: &str, says: &str) {
             .status();
         assert!(built.is_ok_and(|status| status.success()), "cannot build the example {name}");
     }
-    let output = Command::new(&path).env("XDG_RUNTIME_DIR", runtime_dir.path()).output();
+    let output = Command::new(&path).args(arguments).env("XDG_RUNTIME_DIR", runtime_dir.path()).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -39,6 +43,13 @@ examples! {
     methods says "hello strait! hello strait!";
     on_demand says "its server is process";
     reconnect says "doubled is";
+    stream_copy says ": equal";
+    stream_graph says "in one process: the sum is 166666666650000";
+}
+
+#[test]
+fn stream_graph_between_processes() {
+    runs_with("stream_graph", &["--shared"], "in four processes: the sum is 166666666650000");
 }
 
 #[cfg(feature = "tokio")]

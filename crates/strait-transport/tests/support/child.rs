@@ -111,8 +111,11 @@ impl Drop for Child {
     }
 }
 
+/// A role: its name, and what it does in a directory.
+pub type Role<'a> = (&'a str, fn(&Path));
+
 /// Plays the role that this process was started for, if it was, and ends the process.
-pub fn play(roles: &[(&str, fn(&Path))]) {
+pub fn play(roles: &[Role<'_>]) {
     let Ok(role) = std::env::var(ROLE) else { return };
     // SAFETY: a system call without pointers; the process is to die with its parent …
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };

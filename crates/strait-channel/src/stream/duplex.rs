@@ -1,0 +1,236 @@
+//! An end that does both.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Raw, fnv1a};
+use strait_transport::{Connection, Error as Below, Transport, TransportKind, Wake};
+
+use super::{
+    config::Config,
+    endpoint::{Endpoint, Marker, Speaks},
+    error::Error,
+    inbound::Inbound,
+    outbound::{Outbound, Sent},
+    producer::max_body_bytes,
+    received::Received,
+    stats::Stats,
+};
+
+/// One end of two streams, one each way: both sides send at will. Made by [`duplex`], [`Endpoint`] or
+/// [`local_duplex`](super::local_duplex).
+///
+/// The directions are independent: each has its own ring, room and sequence numbers. Two ends that only send, and never receive, both
+/// find their rings full, and both block until their timeouts: receive now and then.
+pub struct Duplex<T: ?Sized = [u8], C = Raw> {
+    connection: Connection,
+    out: Outbound,
+    inbound: Inbound,
+    _value: Marker<T, C>,
+}
+
+impl<T: ?Sized, C: Codec<T>> Speaks for Duplex<T, C> {
+    const CODEC: u8 = C::ID;
+
+    fn direction(_listens: bool) -> u64 {
+        fnv1a(b"strait stream both ways")
+    }
+
+    fn schema() -> u64 {
+        C::schema()
+    }
+
+    fn over(connection: Connection, config: &Config) -> Self {
+        Self { connection, out: Outbound::new(config), inbound: Inbound::default(), _value: PhantomData }
+    }
+}
+
+/// Meets the other end under `name`, whichever of the two comes first, within `timeout`.
+///
+/// ```
+/// use std::time::Duration;
+/// use strait_channel::stream::{self, Config, Duplex};
+///
+/// # let dir = std::env::temp_dir().join(format!("strait-duplex-doc-{}", std::process::id()));
+/// # let options = strait_channel::Options { runtime_dir: Some(dir.clone()), ..Default::default() };
+/// # let config = Config { options, ..Config::default() };
+/// # let other = config.clone();
+/// let thread = std::thread::spawn(move || {
+///     let mut right: Duplex = stream::duplex("talk", &other, Duration::from_secs(5))?;
+///     right.send(b"good morning")?;
+///     Ok::<_, stream::Error>(right.recv()?.unwrap().to_vec())
+/// });
+/// let mut left: Duplex = stream::duplex("talk", &config, Duration::from_secs(5))?;
+/// left.send(b"good evening")?;
+/// assert_eq!(&*left.recv()?.unwrap(), b"good morning");
+/// assert_eq!(thread.join().unwrap()?, b"good evening");
+/// # std::fs::remove_dir_all(dir).unwrap();
+/// # Ok::<(), stream::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// `TimedOut`; `Refused` where the name belongs to something else; else as [`Endpoint::bind`] and [`Endpoint::connect`].
+pub fn duplex<T: ?Sized, C: Codec<T>>(name: &str, config: &Config, timeout: Duration) -> Result<Duplex<T, C>, Error> {
+    let deadline = Instant::now().checked_add(timeout);
+    loop {
+        match Duplex::connect(name, config) {
+            Err(Error::Connection(Below::NoServer { .. } | Below::PeerGone)) => {}
+            other => return other,
+        }
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        match Duplex::bind(name, config) {
+            Ok(binding) => return binding.accept_timeout(left),
+            // Both bind at once: the other was first.
+            Err(Error::Connection(Below::NameTaken { .. })) if !left.is_zero() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl<T: ?Sized, C: Codec<T>> Duplex<T, C> {
+    /// As [`Producer::send`](super::Producer::send).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn send(&mut self, value: &T) -> Result<Sent, Error> {
+        self.out.send(&mut self.connection, |out, connection| out.stage::<T, C>(connection, value))
+    }
+
+    /// As [`Producer::try_send`](super::Producer::try_send).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn try_send(&mut self, value: &T) -> Result<(), Error> {
+        self.out.try_send::<T, C>(&mut self.connection, value)
+    }
+
+    /// As [`Producer::send_timeout`](super::Producer::send_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.out.send_until(&mut self.connection, deadline, |out, connection| out.stage::<T, C>(connection, value))
+    }
+
+    /// As [`Producer::send_async`](super::Producer::send_async).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn send_async(&mut self, value: &T) -> Result<Sent, Error> {
+        std::future::poll_fn(|cx| self.out.poll_send::<T, C>(&mut self.connection, cx, value)).await
+    }
+
+    /// As [`Producer::send_batch`](super::Producer::send_batch).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_batch<'a>(&mut self, values: impl IntoIterator<Item = &'a T>) -> Result<usize, Error>
+    where
+        T: 'a,
+    {
+        self.out.send_batch::<T, C>(&mut self.connection, values)
+    }
+
+    /// As [`Consumer::recv`](super::Consumer::recv).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn recv(&mut self) -> Result<Option<Received<T, C>>, Error> {
+        self.inbound.recv_until(&mut self.connection, None)
+    }
+
+    /// As [`Consumer::try_recv`](super::Consumer::try_recv).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Option<Received<T, C>>, Error> {
+        self.inbound.try_recv(&mut self.connection)
+    }
+
+    /// As [`Consumer::recv_timeout`](super::Consumer::recv_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Received<T, C>>, Error> {
+        self.inbound.recv_until(&mut self.connection, Instant::now().checked_add(timeout))
+    }
+
+    /// As [`Consumer::recv_async`](super::Consumer::recv_async).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn recv_async(&mut self) -> Result<Option<Received<T, C>>, Error> {
+        std::future::poll_fn(|cx| self.inbound.poll_recv(&mut self.connection, cx)).await
+    }
+
+    /// As [`Consumer::recv_batch`](super::Consumer::recv_batch).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_batch(&mut self, max: usize, take: impl FnMut(Received<T, C>)) -> Result<usize, Error> {
+        self.inbound.recv_batch(&mut self.connection, max, take)
+    }
+
+    /// Ends this side's stream, and waits until what was sent has left this process, at most `timeout`. What the other side sends
+    /// until it learns of that can still be received; after that it gets `Closed`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::finish`](super::Producer::finish).
+    pub fn finish(&mut self, timeout: Duration) -> Result<(), Error> {
+        self.connection.close();
+        match self.connection.flush(Instant::now().checked_add(timeout))? {
+            Wake::TimedOut => Err(Below::TimedOut { what: "the end of a stream" }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What it has done so far, both ways.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::of(&self.connection);
+        self.out.add_to(&mut stats);
+        self.inbound.add_to(&mut stats);
+        stats
+    }
+
+    /// Largest encoded value that this end sends, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        max_body_bytes(self.connection.limits())
+    }
+
+    /// Over what it runs now.
+    pub fn transport(&self) -> TransportKind {
+        self.connection.transport()
+    }
+}
+
+impl<T: ?Sized, C> Drop for Duplex<T, C> {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}
+
+impl<T: ?Sized, C> fmt::Debug for Duplex<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Duplex").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}

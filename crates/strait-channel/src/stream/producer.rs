@@ -1,0 +1,201 @@
+//! The end that sends.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use strait_frame::{Codec, Raw, fnv1a};
+use strait_transport::{Connection, MessageLimits, Transport, TransportKind, Wake};
+
+use super::{
+    config::Config,
+    endpoint::{Marker, Speaks},
+    error::Error,
+    header::HEADER_BYTES,
+    outbound::{Outbound, Sent},
+    stats::Stats,
+};
+
+/// The words that say which way a one-way stream goes.
+pub(crate) const TO_LISTENER: u64 = fnv1a(b"strait stream to the listener");
+pub(crate) const FROM_LISTENER: u64 = fnv1a(b"strait stream from the listener");
+
+/// Bytes of the largest body.
+pub(crate) fn max_body_bytes(limits: MessageLimits) -> usize {
+    limits.max_send_bytes.saturating_sub(HEADER_BYTES)
+}
+
+/// The end of a stream that sends. Made by [`Endpoint`](super::Endpoint) or [`local`](super::local).
+///
+/// Dropping it ends the stream in good order: the consumer gets what was sent, and then the end. Over a socket that takes no more
+/// at the moment, what has not left the process is lost then; [`finish`](Self::finish) waits for it.
+pub struct Producer<T: ?Sized = [u8], C = Raw> {
+    pub(crate) connection: Connection,
+    pub(crate) out: Outbound,
+    _value: Marker<T, C>,
+}
+
+impl<T: ?Sized, C: Codec<T>> Speaks for Producer<T, C> {
+    const CODEC: u8 = C::ID;
+
+    fn direction(listens: bool) -> u64 {
+        if listens { FROM_LISTENER } else { TO_LISTENER }
+    }
+
+    fn schema() -> u64 {
+        C::schema()
+    }
+
+    fn over(connection: Connection, config: &Config) -> Self {
+        Self { connection, out: Outbound::new(config), _value: PhantomData }
+    }
+}
+
+impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
+    /// Sends a message, as the chosen [`Backpressure`](super::Backpressure) says where there is no room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] under `Fail`; `TimedOut` under `Block` after [`Config::send_timeout`]; `TooLarge`, `Encode`; `PeerGone` or
+    /// `Closed` where the consumer is gone, which a producer learns when the ring is full at the latest. The message was not
+    /// sent then.
+    #[inline]
+    pub fn send(&mut self, value: &T) -> Result<Sent, Error> {
+        self.out.send(&mut self.connection, |out, connection| out.stage::<T, C>(connection, value))
+    }
+
+    /// Sends a message if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`]; else as [`send`](Self::send).
+    #[inline]
+    pub fn try_send(&mut self, value: &T) -> Result<(), Error> {
+        self.out.try_send::<T, C>(&mut self.connection, value)
+    }
+
+    /// Sends a message, waiting for room at most `timeout` whatever the backpressure.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; else as [`send`](Self::send).
+    pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.out.send_until(&mut self.connection, deadline, |out, connection| out.stage::<T, C>(connection, value))
+    }
+
+    /// Sends a message in a task; waits for room without a timeout of its own. A future that is dropped has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_async(&mut self, value: &T) -> Result<Sent, Error> {
+        std::future::poll_fn(|cx| self.out.poll_send::<T, C>(&mut self.connection, cx, value)).await
+    }
+
+    /// Sends messages with one publish and one wake-up for all that find room together; returns how many were taken, those that
+    /// were dropped by choice included. Fewer than were given: the next call says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), where it stopped at the first.
+    pub fn send_batch<'a>(&mut self, values: impl IntoIterator<Item = &'a T>) -> Result<usize, Error>
+    where
+        T: 'a,
+    {
+        self.out.send_batch::<T, C>(&mut self.connection, values)
+    }
+
+    /// Ends the stream and waits until all that was sent has left this process, at most `timeout`. In shared memory it has once it
+    /// is published.
+    ///
+    /// # Errors
+    ///
+    /// `PeerGone` or `Closed` where the consumer is gone, `TimedOut`; then it is not known what it got.
+    pub fn finish(mut self, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.connection.close();
+        match self.connection.flush(deadline)? {
+            Wake::TimedOut => Err(strait_transport::Error::TimedOut { what: "the end of a stream" }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::of(&self.connection);
+        self.out.add_to(&mut stats);
+        stats
+    }
+
+    /// Largest encoded value, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        max_body_bytes(self.connection.limits())
+    }
+
+    /// Over what the stream runs now.
+    pub fn transport(&self) -> TransportKind {
+        self.connection.transport()
+    }
+}
+
+impl<C: Codec<[u8]>> Producer<[u8], C> {
+    /// Sends a message that `fill` writes where it will be read from; `fill` gets `max_bytes` bytes of any content and returns
+    /// how many of them are the message. It may be called more than once.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); `TooLarge` by `max_bytes`.
+    #[inline]
+    pub fn send_with(&mut self, max_bytes: usize, mut fill: impl FnMut(&mut [u8]) -> usize) -> Result<Sent, Error> {
+        self.out.send(&mut self.connection, |out, connection| out.stage_with(connection, max_bytes, &mut fill))
+    }
+}
+
+impl<T: ?Sized, C> Drop for Producer<T, C> {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<T, C, B> futures_util::Sink<B> for Producer<T, C>
+where
+    T: ?Sized,
+    C: Codec<T>,
+    B: std::borrow::Borrow<T>,
+{
+    type Error = Error;
+
+    fn poll_ready(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        this.out.poll_pending(&mut this.connection, cx)
+    }
+
+    fn start_send(self: std::pin::Pin<&mut Self>, value: B) -> Result<(), Error> {
+        let this = self.get_mut();
+        this.out.stage_or_keep::<T, C>(&mut this.connection, value.borrow())
+    }
+
+    fn poll_flush(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        std::task::ready!(this.out.poll_pending(&mut this.connection, cx))?;
+        Poll::Ready(Ok(this.connection.publish()?))
+    }
+
+    fn poll_close(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        std::task::ready!(this.out.poll_pending(&mut this.connection, cx))?;
+        this.connection.close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: ?Sized, C> fmt::Debug for Producer<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
