@@ -213,7 +213,9 @@ fn joined<T>(threads: Vec<thread::ScopedJoinHandle<'_, std::io::Result<T>>>) -> 
     results.collect()
 }
 
-/// Returns how many were sent.
+/// Returns how many were sent. Inlined for every engine, as in a program that has one such loop: an end that is passed by
+/// reference stays in memory.
+#[inline(always)]
 fn produce<T: Item>(mut producer: impl Push<T>, id: u64, chunks: bool, shared: &Shared) -> u64 {
     let item = |number: u64| T::of(number | id << PRODUCER_BIT);
     // ORDERING: Relaxed; only says when.
@@ -252,7 +254,8 @@ fn produce<T: Item>(mut producer: impl Push<T>, id: u64, chunks: bool, shared: &
     sent
 }
 
-/// Returns when, and what came.
+/// Returns when, and what came. Inlined as [`produce`] is.
+#[inline(always)]
 fn consume<T: Item, C: Check>(mut consumer: impl Pop<T>, chunks: bool, shared: &Shared) -> (Span, Option<(u64, u64)>) {
     let begin = Instant::now();
     let mut check = C::default();

@@ -116,8 +116,11 @@ impl Read for HeapPinnedReader {
 /// A sequence lock over so many words.
 pub struct Small<const WORDS: usize>;
 
-/// Reads a sequence lock.
-pub struct SmallReader<const WORDS: usize>(&'static SeqLock<[u64; WORDS]>);
+/// Reads a sequence lock: what is longer than some lines over the last value, as its docs advise.
+pub struct SmallReader<const WORDS: usize> {
+    lock: &'static SeqLock<[u64; WORDS]>,
+    last: Box<[u64; WORDS]>,
+}
 
 impl<const WORDS: usize> Latest for Small<WORDS> {
     const NAME: &'static str = "strait-seqlock";
@@ -129,7 +132,7 @@ impl<const WORDS: usize> Latest for Small<WORDS> {
         // Some kilobytes for each run, of a process that soon ends.
         let lock: &'static _ = Box::leak(Box::new(SeqLock::new(first)));
         let writer = lock.writer().ok_or("it has a writer")?;
-        Ok((writer, (0..readers).map(|_| SmallReader(lock)).collect()))
+        Ok((writer, (0..readers).map(|_| SmallReader { lock, last: Box::new([0; WORDS]) }).collect()))
     }
 }
 
@@ -143,7 +146,12 @@ impl<const WORDS: usize> Write for Writer<'static, [u64; WORDS]> {
 impl<const WORDS: usize> Read for SmallReader<WORDS> {
     #[inline]
     fn read(&mut self, see: &mut impl FnMut(&[u64])) -> bool {
-        see(&self.0.read());
+        if WORDS < 64 {
+            see(&self.lock.read());
+        } else {
+            self.lock.read_into(&mut self.last);
+            see(&self.last[..]);
+        }
         true
     }
 }

@@ -23,8 +23,12 @@ fn two_writes_and_a_reader() {
             assert_eq!(writer.read(), [2, 2]);
         });
         let mut least = lock.version();
-        for _ in 0..2 {
-            let [first, second] = lock.read();
+        let mut value = lock.read();
+        for over in [false, true] {
+            if over {
+                lock.read_into(&mut value);
+            }
+            let [first, second] = value;
             assert_eq!(first, second, "torn");
             assert!(first >= least, "older than what was seen");
             least = first;

@@ -14,10 +14,14 @@ const WRITES: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 fn readers_of_a_static_see_whole_values_that_never_go_back() {
     let readers = [(); 2].map(|()| {
         thread::spawn(|| {
-            let mut least = 0;
+            let (mut least, mut value) = (0, [0; 7]);
             while least < WRITES {
-                let value = match least % 2 {
+                value = match least % 3 {
                     0 => SHARED.read(),
+                    1 => {
+                        SHARED.read_into(&mut value);
+                        value
+                    }
                     _ => SHARED.try_read().unwrap_or([least; 7]),
                 };
                 assert!(value.iter().all(|&word| word == value[0]), "torn: {value:?}");
@@ -44,9 +48,12 @@ fn values_of_any_size_come_back() {
     fn check<const N: usize>() {
         let lock = SeqLock::new([0xAAu8; N]);
         assert_eq!(lock.read(), [0xAA; N]);
-        let value = std::array::from_fn(|index| index as u8 + 1);
+        let value = std::array::from_fn(|index| (index as u8).wrapping_add(1));
         lock.writer().unwrap().write(value);
         assert_eq!(lock.try_read(), Ok(value));
+        let mut again = [0; N];
+        lock.read_into(&mut again);
+        assert_eq!(again, value);
     }
     check::<0>();
     check::<1>();
@@ -58,6 +65,8 @@ fn values_of_any_size_come_back() {
     check::<15>();
     check::<16>();
     check::<200>();
+    check::<512>();
+    check::<4103>();
 }
 
 #[test]

@@ -11,7 +11,6 @@
 //! memory across the `asm!`.
 
 #![allow(unsafe_code)]
-#![cfg_attr(strait_loom, allow(dead_code))]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +24,7 @@ const STRING_COPY_WORDS: usize = 64;
 ///
 /// `source` is valid for that many atomic loads, `destination` for that many writes, and they do not overlap.
 #[inline]
-pub(crate) unsafe fn load_words(source: *const AtomicU64, destination: *mut u64, words: usize) {
+pub unsafe fn load_words(source: *const AtomicU64, destination: *mut u64, words: usize) {
     #[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
     if words >= STRING_COPY_WORDS {
         // SAFETY: the caller's contract. To the abstract machine this block is `words` relaxed loads and as many
@@ -61,7 +60,7 @@ pub(crate) unsafe fn load_words(source: *const AtomicU64, destination: *mut u64,
 ///
 /// `source` is valid for that many reads, `destination` for that many atomic stores, and they do not overlap.
 #[inline]
-pub(crate) unsafe fn store_words(source: *const u64, destination: *const AtomicU64, words: usize) {
+pub unsafe fn store_words(source: *const u64, destination: *const AtomicU64, words: usize) {
     #[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
     if words >= STRING_COPY_WORDS {
         // SAFETY: the caller's contract; the words lie in `UnsafeCell`s. To the abstract machine this block is `words`

@@ -48,6 +48,7 @@ mod words;
 pub use backoff::Backoff;
 #[cfg(feature = "std")]
 pub use backoff::Spin;
+pub use copy::{load_words, store_words};
 #[cfg(feature = "std")]
 pub use futex::{FutexWait, wait, wake};
 #[cfg(feature = "alloc")]

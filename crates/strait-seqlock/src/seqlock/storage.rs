@@ -9,8 +9,11 @@ pub(super) use modelled::Storage;
 use core::{
     cell::UnsafeCell,
     mem::MaybeUninit,
-    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering},
 };
+
+#[cfg(not(strait_loom))]
+use strait_sync::{load_words, store_words};
 
 #[cfg(not(strait_loom))]
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -29,15 +32,12 @@ pub(super) struct Storage<T> {
 #[cfg(not(strait_loom))]
 unsafe impl<T: Send> Sync for Storage<T> {}
 
-/// Moves all parts of a value of type `$value`, by `$move!(atomic type, integer type, offset)` for each.
+/// Moves what is left of a value of type `$value` behind its whole words, by `$move!(atomic type, integer type, offset)` for each
+/// part.
 #[cfg(not(strait_loom))]
 macro_rules! each_part {
     ($value:ty, $move:ident) => {
-        let (size, mut at) = (size_of::<$value>(), 0);
-        while at + 8 <= size {
-            $move!(AtomicU64, u64, at);
-            at += 8;
-        }
+        let (size, mut at) = (size_of::<$value>(), size_of::<$value>() & !7);
         if size & 4 != 0 {
             $move!(AtomicU32, u32, at);
             at += 4;
@@ -64,9 +64,33 @@ impl<T: FromBytes + IntoBytes + Immutable> Storage<T> {
     /// Copies the value out, maybe torn: any bytes are a `T`.
     #[inline]
     pub(super) fn load(&self) -> T {
-        let source: *const u8 = self.value.get().cast();
         let mut value = MaybeUninit::<T>::uninit();
-        let destination: *mut u8 = value.as_mut_ptr().cast();
+        // SAFETY: valid for writes of a `T`.
+        unsafe { self.copy_to(value.as_mut_ptr()) };
+        // SAFETY: all of its bytes were written, and any bytes are a `T`.
+        unsafe { value.assume_init() }
+    }
+
+    /// Copies the value over `value`, maybe torn.
+    #[inline]
+    pub(super) fn load_into(&self, value: &mut T) {
+        // SAFETY: valid for writes of a `T`; any bytes are one.
+        unsafe { self.copy_to(value) }
+    }
+
+    /// Writes all bytes of `copy`.
+    ///
+    /// # Safety
+    ///
+    /// `copy` is valid for writes of a `T`.
+    #[inline]
+    unsafe fn copy_to(&self, copy: *mut T) {
+        let source: *const u8 = self.value.get().cast();
+        let destination: *mut u8 = copy.cast();
+        // ORDERING: Relaxed: racy by design; ordered by the acquire load in `SeqLock::begin` and the fence in `is_still`.
+        // SAFETY: as many words as lie inside the value and the copy; the storage is aligned to 8, initialised, as `T` has no
+        // padding, inside an `UnsafeCell`, and accessed by atomics alone.
+        unsafe { load_words(source.cast(), destination.cast(), size_of::<T>() / 8) };
         macro_rules! load {
             ($atomic:ty, $integer:ty, $at:expr) => {
                 // SAFETY: the part lies inside the value.
@@ -74,7 +98,7 @@ impl<T: FromBytes + IntoBytes + Immutable> Storage<T> {
                 // SAFETY: aligned, as the storage is and as the offset is a multiple of its size; initialised, as `T`
                 // has no padding; inside an `UnsafeCell`, and accessed by this atomic alone.
                 let part = unsafe { &*part.cast::<$atomic>() };
-                // ORDERING: Relaxed: racy by design; ordered by the fences in `SeqLock::attempt`.
+                // ORDERING: Relaxed: racy by design; as above.
                 let bits = part.load(Ordering::Relaxed);
                 // SAFETY: the part lies inside the copy, too.
                 let place = unsafe { destination.add($at) };
@@ -83,8 +107,6 @@ impl<T: FromBytes + IntoBytes + Immutable> Storage<T> {
             };
         }
         each_part!(T, load);
-        // SAFETY: all of its bytes were written, and any bytes are a `T`.
-        unsafe { value.assume_init() }
     }
 
     /// Copies `value` in. For one writer at a time; two would leave a mixture.
@@ -92,6 +114,9 @@ impl<T: FromBytes + IntoBytes + Immutable> Storage<T> {
     pub(super) fn store(&self, value: &T) {
         let source: *const u8 = core::ptr::from_ref(value).cast();
         let destination: *const u8 = self.value.get().cast();
+        // ORDERING: Relaxed: racy by design; ordered by the fence and the release store in `Writer::write`.
+        // SAFETY: as in `copy_to`; there is one writer.
+        unsafe { store_words(source.cast(), destination.cast(), size_of::<T>() / 8) };
         macro_rules! store {
             ($atomic:ty, $integer:ty, $at:expr) => {
                 // SAFETY: the part lies inside the value.
@@ -100,9 +125,9 @@ impl<T: FromBytes + IntoBytes + Immutable> Storage<T> {
                 let bits = unsafe { place.cast::<$integer>().read_unaligned() };
                 // SAFETY: the part lies inside the storage, too.
                 let part = unsafe { destination.add($at) };
-                // SAFETY: as in `load`.
+                // SAFETY: as in `copy_to`.
                 let part = unsafe { &*part.cast::<$atomic>() };
-                // ORDERING: Relaxed: racy by design; ordered by the fence and the release store in `Writer::write`.
+                // ORDERING: Relaxed: as above.
                 part.store(bits, Ordering::Relaxed);
             };
         }
@@ -134,6 +159,10 @@ mod modelled {
             let mut value = T::new_zeroed();
             self.words.copy_out_racing(0, value.as_mut_bytes());
             value
+        }
+
+        pub(in super::super) fn load_into(&self, value: &mut T) {
+            self.words.copy_out_racing(0, value.as_mut_bytes());
         }
 
         pub(in super::super) fn store(&self, value: &T) {

@@ -149,8 +149,7 @@ impl<T, S: Storage<T>> Consumer<T, S> {
     }
 
     /// Fewer than `n` values were there. Whether the producer has gone, and not without having pushed them.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     fn find_more(&mut self, n: usize) -> Result<(), PopError> {
         let gone = self.storage.ring().is_gone(End::Producer);
         // The second look: what the producer pushed before it went is visible now.
@@ -177,6 +176,7 @@ impl<T, S: Storage<T>> Consumer<T, S> {
 
     /// Gives back what a leaked iterator has taken. Called before this end waits for values or says that there are too few: otherwise
     /// it and a producer that waits for room would wait for each other.
+    #[inline]
     pub(super) fn release_leaked(&mut self) {
         if self.storage.ring().head() != self.head {
             self.release();
@@ -220,6 +220,7 @@ impl<T, S: Storage<T>> Consumer<T, S> {
 }
 
 impl<T, S: Storage<T>> Drop for Consumer<T, S> {
+    #[inline]
     fn drop(&mut self) {
         if !unwinding() {
             // What a leaked iterator has taken is not in the ring any more.

@@ -3,7 +3,13 @@
 #![allow(unsafe_code)]
 
 use alloc::alloc::{alloc, dealloc, handle_alloc_error};
-use core::{alloc::Layout, cell::UnsafeCell, fmt, mem::MaybeUninit, ptr::NonNull};
+use core::{
+    alloc::Layout,
+    cell::UnsafeCell,
+    fmt,
+    mem::{ManuallyDrop, MaybeUninit},
+    ptr::NonNull,
+};
 
 use strait_sync::primitive::Arc;
 
@@ -18,7 +24,17 @@ use super::{
 
 /// Says that an end's ring lies on the heap and that it never sleeps. See [`channel`].
 pub struct OnHeap<T> {
-    shared: Arc<Shared<T>>,
+    /// Taken out when it is dropped. `Arc` drops what is last by reference, and an end whose parts are referred to is kept in
+    /// memory instead of registers, for as long as it lives: measured, half the speed of small values.
+    shared: ManuallyDrop<Arc<Shared<T>>>,
+}
+
+impl<T> Drop for OnHeap<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: taken once, here, and not used after.
+        drop(unsafe { ManuallyDrop::take(&mut self.shared) });
+    }
 }
 
 struct Shared<T> {
@@ -95,7 +111,8 @@ impl<T> OnHeap<T> {
         let values = Values::uninit(capacity::check(capacity)?);
         let slots = Slots::new(values.0);
         let shared = Arc::new(Shared { ring: Ring::with_both_ends(position), slots, _values: values });
-        Ok((Self { shared: shared.clone() }, Self { shared }))
+        let of = |shared| Self { shared: ManuallyDrop::new(shared) };
+        Ok((of(shared.clone()), of(shared)))
     }
 }
 

@@ -92,7 +92,8 @@ impl<T, S: Storage<T>> Producer<T, S> {
     #[inline]
     pub fn try_push(&mut self, value: T) -> Result<(), PushError<T>> {
         if self.free(1) == 0 {
-            return Err(match self.refuse() {
+            self.full += 1;
+            return Err(match self.is_abandoned() {
                 true => PushError::Abandoned(value),
                 false => PushError::Full(value),
             });
@@ -103,14 +104,6 @@ impl<T, S: Storage<T>> Producer<T, S> {
         unsafe { slot.write(value) };
         self.publish(1);
         Ok(())
-    }
-
-    /// Counts a refusal; whether it is for good. Without the value: one that is passed along is moved once more.
-    #[cold]
-    #[inline(never)]
-    fn refuse(&mut self) -> bool {
-        self.full += 1;
-        self.is_abandoned()
     }
 
     /// Claims `n` slots, to be filled in place and published together. Dropping the chunk is no operation.
@@ -210,6 +203,7 @@ impl<T, S: Storage<T>> Producer<T, S> {
 }
 
 impl<T, S: Storage<T>> Drop for Producer<T, S> {
+    #[inline]
     fn drop(&mut self) {
         if !unwinding() {
             self.storage.ring().leave(End::Producer);

@@ -89,6 +89,7 @@ impl Ring {
     }
 
     /// Shows that `end` is gone.
+    #[inline]
     pub(super) fn leave(&self, end: End) {
         // ORDERING: Release; pairs with the acquire load in `is_gone`, and in `enter` for those who come next.
         self.alive.0.fetch_and(!(end as u64), mutant!(slots_leave_relaxed, Ordering::Release, Ordering::Relaxed));
