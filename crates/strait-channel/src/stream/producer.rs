@@ -3,7 +3,6 @@
 use std::{
     fmt,
     marker::PhantomData,
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -170,7 +169,10 @@ where
 {
     type Error = Error;
 
-    fn poll_ready(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
         let this = self.get_mut();
         this.out.poll_pending(&mut this.connection, cx)
     }
@@ -180,17 +182,23 @@ where
         this.out.stage_or_keep::<T, C>(&mut this.connection, value.borrow())
     }
 
-    fn poll_flush(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
         let this = self.get_mut();
         std::task::ready!(this.out.poll_pending(&mut this.connection, cx))?;
-        Poll::Ready(Ok(this.connection.publish()?))
+        std::task::Poll::Ready(Ok(this.connection.publish()?))
     }
 
-    fn poll_close(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_close(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
         let this = self.get_mut();
         std::task::ready!(this.out.poll_pending(&mut this.connection, cx))?;
         this.connection.close();
-        Poll::Ready(Ok(()))
+        std::task::Poll::Ready(Ok(()))
     }
 }
 
