@@ -120,11 +120,7 @@ fn serve(door: &Door, mut latest: impl Latest) {
             clients += 1;
             sessions.insert(clients, Session::new(clients, connection));
         }
-        for answer in shared.inbox.take_answers() {
-            if let Some(session) = sessions.get_mut(&answer.client) {
-                session.answer(answer);
-            }
-        }
+        hand_out(shared, &mut sessions);
         let mut moved = false;
         sessions.retain(|_, session| match session.turn(shared, &mut latest) {
             Ok(any) => {
@@ -141,7 +137,21 @@ fn serve(door: &Door, mut latest: impl Latest) {
             sleep(shared, &mut sessions);
         }
     }
-    sessions.values_mut().for_each(|session| session.end(shared));
+    // What the owner answered before it went is still on its way.
+    hand_out(shared, &mut sessions);
+    for session in sessions.values_mut() {
+        let _ = session.turn(shared, &mut latest); // a shell that is gone needs no answer
+        session.end(shared);
+    }
+}
+
+/// Gives the owner's answers to the sessions that they are for.
+fn hand_out(shared: &Shared, sessions: &mut HashMap<u64, Session>) {
+    for answer in shared.inbox.take_answers() {
+        if let Some(session) = sessions.get_mut(&answer.client) {
+            session.answer(answer);
+        }
+    }
 }
 
 /// Sleeps until a shell needs a look, or somebody tells.
