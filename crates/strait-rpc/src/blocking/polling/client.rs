@@ -62,6 +62,11 @@ impl<'a, S: Service> Client<'a, S> {
         self.session.end(outcome);
     }
 
+    /// Looks in its next turn, whatever it skips.
+    pub(super) fn end_skip(&mut self) {
+        self.skips = 0;
+    }
+
     /// Sends answers that found no room before, and if that was all of them takes in up to `max_batch` messages. Never waits.
     #[inline]
     pub(super) fn turn(&mut self, max_batch: u32) -> Result<Turn, TransportError> {

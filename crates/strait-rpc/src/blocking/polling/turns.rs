@@ -27,6 +27,8 @@ use super::{
 const ROUNDS: u32 = 32;
 /// How often one of the clients is looked after.
 const LOOK_AFTER_EVERY: Duration = Duration::from_millis(1);
+/// How long a client on its socket is passed over at most, by a thread that works for others meanwhile.
+const SKIP_AT_MOST: Duration = Duration::from_millis(1);
 /// A thread that has found nothing for so long gives its processor away between looks: what it waits for may need it.
 const YIELD_AFTER: Duration = Duration::from_micros(5);
 
@@ -40,6 +42,7 @@ pub(super) struct Turns<'a, S> {
     ending: bool,
     worked_at: Instant,
     looked_after_at: Instant,
+    skipping_since: Instant,
     /// Who is looked after next.
     next: usize,
 }
@@ -47,8 +50,20 @@ pub(super) struct Turns<'a, S> {
 impl<'a, S: Service> Turns<'a, S> {
     pub(super) fn new(index: usize, places: &'a Places, shared: &'a Shared<S>, polling: &'a Polling) -> Self {
         let now = Instant::now();
-        let (worked_at, looked_after_at) = (now, now);
-        Self { index, places, shared, polling, clients: vec![], ending: false, worked_at, looked_after_at, next: 0 }
+        let (worked_at, looked_after_at, skipping_since) = (now, now, now);
+        let clients = vec![];
+        Self {
+            index,
+            places,
+            shared,
+            polling,
+            clients,
+            ending: false,
+            worked_at,
+            looked_after_at,
+            skipping_since,
+            next: 0,
+        }
     }
 
     /// Serves until the server ends.
@@ -59,6 +74,9 @@ impl<'a, S: Service> Turns<'a, S> {
                 self.take_news();
             }
             let worked = self.round();
+            if worked {
+                self.end_skips();
+            }
             if self.ending {
                 if self.clients.is_empty() {
                     return;
@@ -78,6 +96,15 @@ impl<'a, S: Service> Turns<'a, S> {
                 self.watch_the_clock(has_worked);
                 (rounds, has_worked) = (0, false);
             }
+        }
+    }
+
+    /// Skips are counted in rounds, which are short only while nobody works: in time, none lasts longer than this.
+    fn end_skips(&mut self) {
+        let now = Instant::now();
+        if now - self.skipping_since >= SKIP_AT_MOST {
+            self.skipping_since = now;
+            self.clients.iter_mut().for_each(Client::end_skip);
         }
     }
 
