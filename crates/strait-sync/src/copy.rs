@@ -9,6 +9,9 @@
 //! concerns stores alone (8.2.2), which may be seen in any order among themselves, but not before an earlier store and
 //! not after a later one (8.2.4). So on x86_64 fences before and after are for the compiler, which moves no access to
 //! memory across the `asm!`.
+//!
+//! Short copies move two words at a time there (`movups`): to the abstract machine two relaxed accesses each, whose order is the
+//! caller's fences', as above.
 
 #![allow(unsafe_code)]
 
