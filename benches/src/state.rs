@@ -238,16 +238,19 @@ fn publish(role: &Role) -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// Connects, with patience for a daemon that is still starting, and waits for its first value.
 fn connect(role: &Role) -> Result<Shell<[u8]>, Box<dyn Error>> {
     let patience = Instant::now() + Duration::from_secs(20);
-    loop {
+    let mut shell = loop {
         match Shell::connect_with(SERVICE, &options(role)) {
-            Ok(shell) if shell.is_mapped() => return Ok(shell),
+            Ok(shell) if shell.is_mapped() => break shell,
             Ok(shell) => return Err(format!("not mapped: {:?}", shell.fallback_reason()).into()),
             Err(error) if Instant::now() > patience => return Err(error.into()),
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
-    }
+    };
+    shell.changed(patience)?;
+    Ok(shell)
 }
 
 /// Tells that this shell is warm, and waits until all are; then until when to go on.
