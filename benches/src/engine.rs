@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clients, floors, pin, queue, rpc, state, stream};
+use crate::{Peers, clients, floors, pin, queue, rpc, state, stream, wake};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl Samples {
 }
 
 /// Runs one side, in a process of its own; the client prints what it measured.
-pub(crate) fn run_role(role: &str) -> ExitCode {
+pub(crate) fn run_role(role: &str, peers: &Peers) -> ExitCode {
     let role: Role = match serde_json::from_str(role) {
         Ok(role) => role,
         Err(error) => {
@@ -97,7 +97,7 @@ pub(crate) fn run_role(role: &str) -> ExitCode {
     let unpinned = match role.engine.scenario.as_str() {
         "clients" => Some(clients::run_role(&role)),
         "queue" => Some(queue::run_role(&role)),
-        "stream" => Some(stream::run_role(&role)),
+        "stream" => Some(stream::run_role(&role, &peers.one_way)),
         "state" => Some(state::run_role(&role)),
         _ => None,
     };
@@ -110,14 +110,16 @@ pub(crate) fn run_role(role: &str) -> ExitCode {
             }
         };
     }
-    let core = if role.side == Side::Client { role.cores.0 } else { role.cores.1 };
+    let on_first = role.side == Side::Client || role.engine.name.ends_with(wake::ONE_CORE);
+    let core = if on_first { role.cores.0 } else { role.cores.1 };
     if let Err(error) = pin::to(core) {
         eprintln!("error: cannot pin to core {core}: {error}; choose two with --cores");
         return ExitCode::FAILURE;
     }
     let outcome = match role.engine.scenario.as_str() {
         "floor" => floors::run(&role),
-        _ => rpc::run(&role),
+        "wake" if wake::is_floor(&role.engine.name) => wake::run(&role),
+        _ => rpc::run(&role, &peers.round_trips),
     };
     match outcome {
         Ok(Some(measured)) => {

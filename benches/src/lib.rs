@@ -17,10 +17,14 @@ mod rpc;
 mod runner;
 mod state;
 mod stream;
+mod wake;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+
+pub use rpc::{Call, Meeting, Outcome, RoundTrip};
+pub use stream::{OneWay, Send, Take};
 
 /// Runs scenarios and prints a table, or with --json one object per line.
 ///
@@ -31,7 +35,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "strait-benches", verbatim_doc_comment)]
 struct Arguments {
-    /// What to measure: `floor`, `rpc`, `clients`, `stream`, `state`, `queue`, `primitives`; without any, all of them.
+    /// What to measure: `floor`, `rpc`, `wake`, `clients`, `stream`, `state`, `queue`, `primitives`; without any, all of them.
     scenarios: Vec<String>,
     /// Fewer and shorter runs: a check that everything works, not a measurement.
     #[arg(long)]
@@ -59,11 +63,22 @@ struct Arguments {
     role: Option<String>,
 }
 
-/// Does what the command line says; `peers` run beside the primitives.
-pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
+/// Other libraries, to run beside ours.
+#[derive(Default)]
+pub struct Peers {
+    /// Of the primitives.
+    pub primitives: Vec<primitives::Bench>,
+    /// Of calls between processes.
+    pub round_trips: Vec<RoundTrip>,
+    /// Of streams from one process to another.
+    pub one_way: Vec<OneWay>,
+}
+
+/// Does what the command line says; `peers` run beside ours.
+pub fn main(peers: Peers) -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(role) = &arguments.role {
-        return engine::run_role(role);
+        return engine::run_role(role, &peers);
     }
     if arguments.list {
         runner::SCENARIOS.iter().for_each(|scenario| println!("{scenario}"));
@@ -89,7 +104,7 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
         payload: arguments.payload,
         cores: arguments.cores,
     };
-    let rows = runner::run(&plan, arguments.json);
+    let rows = runner::run(&plan, &peers.round_trips, arguments.json);
     if rows.is_empty() && !["clients", "stream", "state", "queue"].iter().any(|scenario| plan.wants(scenario)) {
         eprintln!("error: nothing was measured");
         return ExitCode::FAILURE;
@@ -108,10 +123,10 @@ pub fn main(peers: Vec<primitives::Bench>) -> ExitCode {
         held &= state::run(&plan, arguments.json);
     }
     if plan.wants("stream") {
-        held &= stream::run(&plan, arguments.json);
+        held &= stream::run(&plan, &peers.one_way, arguments.json);
     }
     if plan.wants("primitives") {
-        held &= primitives::run(peers, &plan, cores, arguments.quick, arguments.json);
+        held &= primitives::run(peers.primitives, &plan, cores, arguments.quick, arguments.json);
     }
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

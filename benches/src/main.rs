@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    strait_benches::main(Vec::new())
+    strait_benches::main(strait_benches::Peers::default())
 }

@@ -2,10 +2,11 @@
 
 use crate::{
     engine::{Engine, Measured},
+    rpc,
     runner::{Plan, Row},
 };
 
-/// Medians over the runs, as a table, with what they are beside one bounced line.
+/// Medians over the runs, as a table, with what they are beside one bounced line and beside strait's default engine.
 pub(crate) fn print(rows: &[Row], plan: &Plan) {
     let mut engines: Vec<&Engine> = Vec::new();
     for row in rows {
@@ -24,12 +25,18 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         plan.runs,
         plan.millis
     );
-    println!("payloads over 20,000 B use rings of 8 MiB, others 256 KiB; -nosum: without checksum and timestamp\n");
+    println!("payloads over 20,000 B use rings of 8 MiB, others 256 KiB; -nosum: without checksum and timestamp;\n\
+              x strait: beside {}\n", rpc::REFERENCE);
     println!(
-        "{:<28} {:>9} {:>10} {:>10} {:>10} {:>11} {:>12} {:>10}  {:>17}",
-        "engine", "payload B", "p50 ns", "p99 ns", "p99.9 ns", "max ns", "requests/s", "x one line", "range of p50"
+        "{:<28} {:>9} {:>10} {:>10} {:>10} {:>11} {:>12} {:>10} {:>8}  {:>17}",
+        "engine", "payload B", "p50 ns", "p99 ns", "p99.9 ns", "max ns", "requests/s", "x one line", "x strait", "range of p50"
     );
+    let mut scenario = "floor";
     for engine in engines {
+        if engine.scenario != scenario {
+            scenario = &engine.scenario;
+            println!("{}", if scenario == "wake" { "-- wake: each call after 1 ms of rest" } else { "--" });
+        }
         let runs: Vec<&Measured> =
             rows.iter().filter(|row| row.engine == *engine).filter_map(|row| row.measured.as_ref()).collect();
         if runs.is_empty() {
@@ -40,9 +47,10 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         let p50s: Vec<f64> = runs.iter().map(|run| run.rtt_p50).collect();
         let (low, high) = p50s.iter().fold((f64::MAX, 0f64), |(low, high), &p50| (low.min(p50), high.max(p50)));
         let p50 = of(|run| run.rtt_p50);
-        let ratio = line.map_or_else(String::new, |line| format!("{:.2}", p50 / line));
+        let reference = Engine { name: rpc::REFERENCE.into(), ..engine.clone() };
+        let beside = |base: Option<f64>| base.map_or_else(String::new, |base| format!("{:.2}", p50 / base));
         println!(
-            "{:<28} {:>9} {:>10.0} {:>10.0} {:>10.0} {:>11.0} {:>12.0} {:>10}  {:>17}",
+            "{:<28} {:>9} {:>10.0} {:>10.0} {:>10.0} {:>11.0} {:>12.0} {:>10} {:>8}  {:>17}",
             engine.name,
             engine.payload_bytes,
             p50,
@@ -50,7 +58,8 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
             of(|run| run.rtt_p999),
             of(|run| run.rtt_max),
             of(|run| run.requests_per_s),
-            ratio,
+            beside(line),
+            beside(median_p50(rows, &reference)),
             format!("{low:.0}..{high:.0}"),
         );
     }

@@ -4,6 +4,8 @@
 //! into its reply.
 
 mod archives;
+mod others;
+mod system;
 
 use std::{
     error::Error,
@@ -17,7 +19,11 @@ use strait::{
     rpc::{self, Options, Receive, Request, blocking},
 };
 
-use crate::engine::{Engine, Measured, Peer, Role, Samples, Side};
+pub use self::others::{Call, Meeting, Outcome, RoundTrip};
+use crate::{
+    engine::{Engine, Measured, Peer, Role, Samples, Side},
+    wake,
+};
 
 pub(crate) const SERVICE: &str = "bench";
 /// Payloads above this need a ring of 8 MiB, and get one.
@@ -40,12 +46,22 @@ const NAMES: [&str; 11] = [
     "strait-shm-rkyv-unvalidated",
 ];
 
-pub(crate) fn engines() -> Vec<Engine> {
+/// The engine that others are compared with.
+pub(crate) const REFERENCE: &str = "strait-shm-blocking";
+
+/// Ours with each payload, and beside them the system's ways and the `peers`.
+pub(crate) fn engines(peers: &[RoundTrip]) -> Vec<Engine> {
     let sizes = [64, 4096, 20_000, 64 << 10, 1 << 20];
-    sizes
-        .into_iter()
-        .flat_map(|payload_bytes| NAMES.map(|name| Engine { scenario: "rpc".into(), name: name.into(), payload_bytes }))
-        .collect()
+    let of_size = |payload_bytes: usize| {
+        let ours = NAMES.map(|name| Engine { scenario: "rpc".into(), name: name.into(), payload_bytes });
+        ours.into_iter().chain(system::WAYS.iter().chain(peers).map(move |way| way.engine(payload_bytes)))
+    };
+    sizes.into_iter().flat_map(of_size).collect()
+}
+
+/// The names of the system's ways and of the `peers`.
+pub(crate) fn others(peers: &[RoundTrip]) -> impl Iterator<Item = &'static str> {
+    system::WAYS.iter().chain(peers).map(|way| way.name)
 }
 
 /// Bytes that the server echoes out of the request itself: raw bytes both ways, without a buffer between them.
@@ -133,7 +149,10 @@ pub(crate) fn options(role: &Role) -> Options {
     options
 }
 
-pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
+pub(crate) fn run(role: &Role, peers: &[RoundTrip]) -> Result<Option<Measured>, Box<dyn Error>> {
+    if let Some(way) = system::WAYS.iter().chain(peers).find(|way| way.name == role.engine.name) {
+        return way.run(role);
+    }
     if role.engine.name.contains(archives::PART) {
         return match role.side {
             Side::Server => archives::serve(role).map(|()| None),
@@ -200,6 +219,7 @@ fn call_blocking(role: &Role) -> Result<Measured, Box<dyn Error>> {
     check_transport(role, client.transport())?;
     let mut samples = Samples::collect(role.millis);
     for turn in 0u64.. {
+        wake::rest(role);
         let begin = Instant::now();
         payload.fill(turn as u8);
         let reply = client.call(&payload)?;
@@ -233,6 +253,7 @@ async fn call_async(role: &Role) -> Result<Measured, Box<dyn Error>> {
     check_transport(role, client.transport())?;
     let mut samples = Samples::collect(role.millis);
     for turn in 0u64.. {
+        wake::rest(role);
         let begin = Instant::now();
         payload.fill(turn as u8);
         let reply = client.call(&payload).await?;

@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::{
     engine::{self, Engine, Measured, Role, Side},
-    floors, rpc,
+    floors, rpc, wake,
 };
 
 /// The scenarios there are.
-pub(crate) const SCENARIOS: [&str; 7] = ["floor", "rpc", "clients", "stream", "state", "queue", "primitives"];
+pub(crate) const SCENARIOS: [&str; 8] = ["floor", "rpc", "wake", "clients", "stream", "state", "queue", "primitives"];
 
 /// What to measure.
 pub(crate) struct Plan {
@@ -62,19 +62,22 @@ impl Plan {
     }
 
     /// The engines of the plan; the floors are always beside what is measured.
-    fn engines(&self) -> Vec<Engine> {
+    fn engines(&self, peers: &[rpc::RoundTrip]) -> Vec<Engine> {
         let chosen = |engine: &Engine| self.chooses(&engine.name, engine.payload_bytes);
         let mut engines = floors::engines();
         if self.wants("rpc") {
-            engines.extend(rpc::engines().into_iter().filter(chosen));
+            engines.extend(rpc::engines(peers).into_iter().filter(chosen));
+        }
+        if self.wants("wake") {
+            engines.extend(wake::engines(rpc::others(peers)).into_iter().filter(chosen));
         }
         engines
     }
 }
 
 /// Runs the plan; with `json`, prints each value as soon as it is there.
-pub(crate) fn run(plan: &Plan, json: bool) -> Vec<Row> {
-    let engines = plan.engines();
+pub(crate) fn run(plan: &Plan, peers: &[rpc::RoundTrip], json: bool) -> Vec<Row> {
+    let engines = plan.engines(peers);
     let steps = engines.len() * plan.runs as usize;
     let progress = std::io::stderr().is_terminal();
     let mut rows = Vec::with_capacity(steps);

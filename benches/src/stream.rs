@@ -1,15 +1,13 @@
-//! stream: one process sends as fast as another receives, beside a bare ring and a Unix socket.
+//! stream: one process sends as fast as another receives, beside a bare ring, sockets, pipes and other libraries.
 //!
 //! Every byte of every message is written by the producer and read by the consumer, which compares the sum of its words with
 //! what it must be. `-nosum` is without checksum and timestamp. Both are pinned, and the runs of all engines with one payload are interleaved.
 
 mod floor;
+mod others;
 
 use std::{
     error::Error,
-    io::{Read, Write},
-    os::unix::net::{UnixListener, UnixStream},
-    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -21,6 +19,7 @@ use strait::{
     transport::Receive,
 };
 
+pub use self::others::{OneWay, Send, Take};
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
     pin,
@@ -28,10 +27,9 @@ use crate::{
     runner::{JsonRow, Plan},
 };
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 8] = [
     floor::IN_PLACE,
     floor::COPIED,
-    UNIX,
     "strait-stream",
     "strait-stream-nosum",
     "strait-stream-batch",
@@ -39,7 +37,6 @@ const NAMES: [&str; 9] = [
     "strait-stream-inplace",
     "strait-stream-inplace-nosum",
 ];
-const UNIX: &str = "unix-stream";
 const PAYLOADS: [usize; 5] = [64, 1024, 20_000, 256 << 10, 1 << 20];
 
 const SERVICE: &str = "bench";
@@ -53,14 +50,16 @@ struct Rate {
 }
 
 /// Runs all engines with all payloads; whether that held.
-pub(crate) fn run(plan: &Plan, json: bool) -> bool {
+pub(crate) fn run(plan: &Plan, peers: &[OneWay], json: bool) -> bool {
     let mut held = true;
+    let others = others::SYSTEM.iter().chain(peers).map(|way| way.name);
+    let all: Vec<&str> = NAMES.into_iter().chain(others).collect();
     if !json {
         println!("\nstream: two pinned processes, every byte written and read; median of {} runs\n", plan.runs);
         println!("{:<28} {:>9} {:>13} {:>9} {:>14}", "engine", "payload B", "messages/s", "GB/s", "of ring-copy");
     }
     for payload_bytes in PAYLOADS {
-        let names: Vec<_> = NAMES.into_iter().filter(|name| plan.chooses(name, payload_bytes)).collect();
+        let names: Vec<&str> = all.iter().copied().filter(|name| plan.chooses(name, payload_bytes)).collect();
         let mut rates = vec![Vec::new(); names.len()];
         for run in 1..=plan.runs {
             for (name, rates) in names.iter().zip(&mut rates) {
@@ -123,19 +122,20 @@ fn measure(plan: &Plan, name: &str, payload_bytes: usize) -> Result<Rate, Box<dy
 }
 
 /// One process: the consumer (client), or its producer (server).
-pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run_role(role: &Role, peers: &[OneWay]) -> Result<(), Box<dyn Error>> {
     let is_consumer = role.side == Side::Client;
     pin::to(if is_consumer { role.cores.0 } else { role.cores.1 })?;
     let name = role.engine.name.as_str();
+    if let Some(way) = others::SYSTEM.iter().chain(peers).find(|way| way.name == name) {
+        if let Some(rate) = way.run(role)? {
+            println!("{}", serde_json::to_string(&rate)?);
+        }
+        return Ok(());
+    }
     if !is_consumer {
         return match name {
             floor::IN_PLACE | floor::COPIED => floor::produce(role),
             // A consumer that has measured long enough goes: that is the end, not a failure.
-            UNIX => produce_unix(role).or_else(|error| match error.downcast::<std::io::Error>() {
-                Ok(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                Ok(error) => Err(error.into()),
-                Err(error) => Err(error),
-            }),
             _ => produce(role).or_else(|error| match error.downcast::<strait::stream::Error>() {
                 Ok(error) if error.is_peer_gone() => Ok(()),
                 Ok(error) => Err(error.into()),
@@ -145,7 +145,6 @@ pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
     }
     let rate = match name {
         floor::IN_PLACE | floor::COPIED => floor::consume(role),
-        UNIX => consume_unix(role),
         _ => consume(role),
     }?;
     println!("{}", serde_json::to_string(&rate)?);
@@ -270,28 +269,4 @@ fn consume(role: &Role) -> Result<Rate, Box<dyn Error>> {
         return Err(format!("not what was to be measured: {:?}, {:?}", consumer.transport(), consumer.stats()).into());
     }
     Ok(rate)
-}
-
-fn produce_unix(role: &Role) -> Result<(), Box<dyn Error>> {
-    let mut socket = UnixStream::connect(Path::new(&role.meet).join("socket"))?;
-    let mut message = vec![0; role.engine.payload_bytes];
-    for number in 0.. {
-        fill(number, &mut message);
-        socket.write_all(&message)?;
-    }
-    Ok(())
-}
-
-fn consume_unix(role: &Role) -> Result<Rate, Box<dyn Error>> {
-    let listener = UnixListener::bind(Path::new(&role.meet).join("socket"))?;
-    let _producer = Peer::start(role, role.meet.clone())?;
-    let (mut socket, _) = listener.accept()?;
-    let mut message = vec![0; role.engine.payload_bytes];
-    let mut number = 0;
-    count(role, || {
-        socket.read_exact(&mut message)?;
-        check(number, &message, role.engine.payload_bytes)?;
-        number += 1;
-        Ok(1)
-    })
 }

@@ -1,11 +1,24 @@
 //! The benchmarks with other libraries beside ours, in the same run.
 
+mod iceoryx2;
+mod ipc_channel;
 mod mpmc;
 mod snapshot;
 mod spsc;
+mod tarpc;
+mod tonic;
 
 use std::process::ExitCode;
 
+use strait_benches::Peers;
+
 fn main() -> ExitCode {
-    strait_benches::main([spsc::peers(), mpmc::peers(), snapshot::peers()].into_iter().flatten().collect())
+    strait_benches::main(Peers {
+        primitives: [spsc::peers(), mpmc::peers(), snapshot::peers()].into_iter().flatten().collect(),
+        round_trips: [iceoryx2::round_trips(), ipc_channel::round_trips(), tonic::round_trips(), tarpc::round_trips()]
+            .into_iter()
+            .flatten()
+            .collect(),
+        one_way: [iceoryx2::one_way(), ipc_channel::one_way()].into_iter().flatten().collect(),
+    })
 }

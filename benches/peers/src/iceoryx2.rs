@@ -1,0 +1,240 @@
+//! iceoryx2: request-response and publish-subscribe, polled, and request-response with its events to sleep on.
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use iceoryx2::{
+    port::{listener::Listener, notifier::Notifier},
+    prelude::*,
+};
+use strait_benches::{Call, Meeting, OneWay, Outcome, RoundTrip, Send, Take};
+
+pub(crate) fn round_trips() -> Vec<RoundTrip> {
+    vec![
+        RoundTrip { name: "iceoryx2-request", serve: serve_requests, connect: connect_requests },
+        RoundTrip { name: "iceoryx2-request-event", serve: serve_events, connect: connect_events },
+        RoundTrip { name: "iceoryx2-publish", serve: serve_published, connect: connect_published },
+    ]
+}
+
+/// All that it keeps in files and in shared memory bears a prefix of this run's own.
+fn node(meeting: &Meeting<'_>) -> Outcome<Node<ipc::Service>> {
+    set_log_level(LogLevel::Error);
+    let mut config = Config::default();
+    config.global.set_root_path(&Path::new(meeting.dir.as_os_str().as_bytes())?);
+    config.global.prefix = FileName::new(prefix(meeting).as_bytes())?;
+    Ok(NodeBuilder::new().config(&config).create::<ipc::Service>()?)
+}
+
+fn prefix(meeting: &Meeting<'_>) -> String {
+    let dir = meeting.dir.file_name().unwrap_or_else(|| OsStr::new("bench"));
+    format!("{}_", dir.to_string_lossy())
+}
+
+/// Removes what the killed server leaves in shared memory, once the client is done.
+struct Sweep(String);
+
+impl Sweep {
+    fn after(meeting: &Meeting<'_>) -> Self {
+        Self(prefix(meeting))
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        let ours = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.0))
+        };
+        for path in entries.map(|entry| entry.path()).filter(ours) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Polls until there is something; gives up after a while that no live peer takes.
+fn poll<T>(mut look: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
+    let mut patience = None;
+    loop {
+        for _ in 0..100_000 {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            std::hint::spin_loop();
+        }
+        if Instant::now() > *patience.get_or_insert_with(|| Instant::now() + Duration::from_secs(5)) {
+            return Err("no answer for 5 s".into());
+        }
+    }
+}
+
+fn wait_until(met: impl Fn() -> bool) -> Outcome<()> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !met() {
+        if Instant::now() > patience {
+            return Err("the other process did not come".into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn serve_requests(meeting: &Meeting<'_>) -> Outcome<()> {
+    let node = node(meeting)?;
+    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
+    let server = service.server_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    loop {
+        let Some(request) = server.receive()? else {
+            std::hint::spin_loop();
+            continue;
+        };
+        let bytes = request.payload();
+        request.loan_slice_uninit(bytes.len())?.write_from_slice(bytes).send()?;
+    }
+}
+
+fn connect_requests(meeting: &Meeting<'_>) -> Outcome<Call> {
+    let sweep = Sweep::after(meeting);
+    let node = node(meeting)?;
+    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
+    let client = service.client_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    wait_until(|| service.dynamic_config().number_of_servers() > 0)?;
+    Ok(Box::new(move |payload, reply| {
+        let _held = (&node, &service, &sweep);
+        let pending = client.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()?;
+        reply(poll(|| Ok(pending.receive()?))?.payload());
+        Ok(())
+    }))
+}
+
+/// The event that wakes the server, or the client.
+fn event(node: &Node<ipc::Service>, name: &str) -> Outcome<(Notifier<ipc::Service>, Listener<ipc::Service>)> {
+    let event = node.service_builder(&name.try_into()?).event().open_or_create()?;
+    Ok((event.notifier_builder().create()?, event.listener_builder().create()?))
+}
+
+fn sleep(listener: &Listener<ipc::Service>) -> Outcome<()> {
+    listener.blocking_wait(|_| ())?;
+    Ok(())
+}
+
+fn serve_events(meeting: &Meeting<'_>) -> Outcome<()> {
+    let node = node(meeting)?;
+    let (_, asked) = event(&node, "ask")?;
+    let (answered, _) = event(&node, "answer")?;
+    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
+    let server = service.server_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    loop {
+        while let Some(request) = server.receive()? {
+            let bytes = request.payload();
+            request.loan_slice_uninit(bytes.len())?.write_from_slice(bytes).send()?;
+            answered.notify()?;
+        }
+        sleep(&asked)?;
+    }
+}
+
+fn connect_events(meeting: &Meeting<'_>) -> Outcome<Call> {
+    let sweep = Sweep::after(meeting);
+    let node = node(meeting)?;
+    let (ask, _) = event(&node, "ask")?;
+    let (_, answered) = event(&node, "answer")?;
+    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
+    let client = service.client_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    wait_until(|| service.dynamic_config().number_of_servers() > 0)?;
+    Ok(Box::new(move |payload, reply| {
+        let _held = (&node, &service, &sweep);
+        let pending = client.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()?;
+        ask.notify()?;
+        let response = loop {
+            match pending.receive()? {
+                Some(response) => break response,
+                None => sleep(&answered)?,
+            }
+        };
+        reply(response.payload());
+        Ok(())
+    }))
+}
+
+fn serve_published(meeting: &Meeting<'_>) -> Outcome<()> {
+    let node = node(meeting)?;
+    let ask = node.service_builder(&"ask".try_into()?).publish_subscribe::<[u8]>().open_or_create()?;
+    let answer = node.service_builder(&"answer".try_into()?).publish_subscribe::<[u8]>().open_or_create()?;
+    let publisher = answer.publisher_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    let subscriber = ask.subscriber_builder().create()?;
+    loop {
+        let Some(request) = subscriber.receive()? else {
+            std::hint::spin_loop();
+            continue;
+        };
+        publisher.loan_slice_uninit(request.len())?.write_from_slice(&request).send()?;
+    }
+}
+
+fn connect_published(meeting: &Meeting<'_>) -> Outcome<Call> {
+    let sweep = Sweep::after(meeting);
+    let node = node(meeting)?;
+    let ask = node.service_builder(&"ask".try_into()?).publish_subscribe::<[u8]>().open_or_create()?;
+    let answer = node.service_builder(&"answer".try_into()?).publish_subscribe::<[u8]>().open_or_create()?;
+    let publisher = ask.publisher_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    let subscriber = answer.subscriber_builder().create()?;
+    wait_until(|| {
+        ask.dynamic_config().number_of_subscribers() > 0 && answer.dynamic_config().number_of_publishers() > 0
+    })?;
+    Ok(Box::new(move |payload, reply| {
+        let _held = (&node, &ask, &answer, &sweep);
+        publisher.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()?;
+        reply(&poll(|| Ok(subscriber.receive()?))?);
+        Ok(())
+    }))
+}
+
+pub(crate) fn one_way() -> Vec<OneWay> {
+    vec![OneWay { name: "iceoryx2-publish", produce, consume }]
+}
+
+type Stream = iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, [u8], ()>;
+
+/// As much as the rings of the other engines hold: 256 KiB, and at least four messages.
+fn buffered(meeting: &Meeting<'_>) -> usize {
+    ((256 << 10) / meeting.payload_bytes).clamp(4, 4096)
+}
+
+fn stream(node: &Node<ipc::Service>, meeting: &Meeting<'_>) -> Outcome<Stream> {
+    let service = node.service_builder(&"stream".try_into()?).publish_subscribe::<[u8]>();
+    let service = service.enable_safe_overflow(false).subscriber_max_buffer_size(buffered(meeting));
+    Ok(service.max_publishers(1).max_subscribers(1).open_or_create()?)
+}
+
+fn produce(meeting: &Meeting<'_>) -> Outcome<Send> {
+    let node = node(meeting)?;
+    let service = stream(&node, meeting)?;
+    let publisher = service
+        .publisher_builder()
+        .initial_max_slice_len(meeting.payload_bytes)
+        .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+        .create()?;
+    wait_until(|| service.dynamic_config().number_of_subscribers() > 0)?;
+    Ok(Box::new(move |message| {
+        let _held = (&node, &service);
+        publisher.loan_slice_uninit(message.len())?.write_from_slice(message).send()?;
+        Ok(())
+    }))
+}
+
+fn consume(meeting: &Meeting<'_>) -> Outcome<Take> {
+    let sweep = Sweep::after(meeting);
+    let node = node(meeting)?;
+    let service = stream(&node, meeting)?;
+    let subscriber = service.subscriber_builder().create()?;
+    Ok(Box::new(move |look| {
+        let _held = (&node, &service, &sweep);
+        look(&poll(|| Ok(subscriber.receive()?))?);
+        Ok(())
+    }))
+}
