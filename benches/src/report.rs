@@ -25,11 +25,23 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         plan.runs,
         plan.millis
     );
-    println!("payloads over 20,000 B use rings of 8 MiB, others 256 KiB; -nosum: without checksum and timestamp;\n\
-              x strait: beside {}\n", rpc::REFERENCE);
+    println!(
+        "payloads over 20,000 B use rings of 8 MiB, others 256 KiB; -nosum: without checksum and timestamp;\n\
+              x strait: beside {}\n",
+        rpc::REFERENCE
+    );
     println!(
         "{:<28} {:>9} {:>10} {:>10} {:>10} {:>11} {:>12} {:>10} {:>8}  {:>17}",
-        "engine", "payload B", "p50 ns", "p99 ns", "p99.9 ns", "max ns", "requests/s", "x one line", "x strait", "range of p50"
+        "engine",
+        "payload B",
+        "p50 ns",
+        "p99 ns",
+        "p99.9 ns",
+        "max ns",
+        "requests/s",
+        "x one line",
+        "x strait",
+        "range of p50"
     );
     let mut scenario = "floor";
     for engine in engines {

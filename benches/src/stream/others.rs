@@ -57,9 +57,9 @@ impl OneWay {
             fill(number, &mut message);
             if let Err(error) = send(&message) {
                 // A consumer that has measured long enough goes: that is the end, not a failure.
-                let gone = error.downcast_ref::<std::io::Error>().is_some_and(|error| {
-                    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-                });
+                let gone = error
+                    .downcast_ref::<std::io::Error>()
+                    .is_some_and(|error| matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
                 return if gone { Ok(()) } else { Err(error) };
             }
         }

@@ -28,7 +28,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(connection: Connection, client: Counted) -> Self {
+    pub(crate) fn new(mut connection: Connection, client: Counted) -> Self {
+        connection.set_rewind(true);
         Self { connection, kept: VecDeque::new(), kept_answers: 0, hint: 0, failed: false, client }
     }
 

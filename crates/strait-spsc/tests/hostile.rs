@@ -262,3 +262,20 @@ fn a_ring_that_changes_while_it_is_read() {
     stop.store(true, Ordering::Relaxed);
     scribbler.join().unwrap();
 }
+
+#[test]
+fn a_producer_that_would_rewind_checks_the_head_it_finds() {
+    const LEN: usize = 100 << 10;
+    let bare = Bare::new(4 << 20, 16);
+    let mut producer = bare.producer(0);
+    producer.set_rewind(true);
+    for _ in 0..3 {
+        producer.try_claim(LEN).unwrap().commit(LEN, Default::default());
+    }
+    let tail = producer.position();
+    bare.poke_head(tail + 16);
+    let error = Corrupt { what: Violation::HeadAheadOfTail, position: tail, found: tail + 16, limit: tail };
+    assert_eq!(producer.try_claim(LEN).unwrap_err(), ClaimError::Corrupt(error));
+    bare.poke_head(tail);
+    assert_eq!(producer.try_claim(8).unwrap_err(), ClaimError::Corrupt(error), "poisoned");
+}

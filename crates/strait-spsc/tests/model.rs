@@ -162,7 +162,8 @@ impl Model {
 }
 
 fn run(capacity: u64, align: u64, position: u64, ops: &[Op]) {
-    let (producer, consumer) = channel_at(capacity, align, position).unwrap();
+    let (mut producer, consumer) = channel_at(capacity, align, position).unwrap();
+    producer.set_rewind(true);
     let words = vec![0; producer.max_message_bytes().div_ceil(8)];
     let (published, staged, held) = Default::default();
     let mut model = Model { producer, consumer, published, staged, held, sent: 0, words };
@@ -199,5 +200,15 @@ proptest! {
     #[test]
     fn does_as_a_queue_does_with_long_messages(position in positions(), ops in ops(4080)) {
         run(16 << 10, 16, position, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 8 } else { 200 }))]
+
+    // Long enough to rewind.
+    #[test]
+    fn does_as_a_queue_does_where_it_rewinds(position in positions(), ops in ops(40_000)) {
+        run(1 << 20, 16, position, &ops);
     }
 }

@@ -34,6 +34,7 @@ pub struct Connection {
     spin_async: Duration,
     task_spins: TaskSpins,
     max_in_flight: u32,
+    rewind: bool,
     /// For every message that the peer sends, whatever way it comes.
     valid_archives: Option<ValidArchives>,
     fallback: Option<Arc<str>>,
@@ -114,6 +115,7 @@ impl Connection {
             spin_async: options.spin_async,
             task_spins: TaskSpins::default(),
             max_in_flight,
+            rewind: false,
             valid_archives: options.receive.valid_archives(),
             fallback: None,
             #[cfg(not(strait_loom))]
@@ -150,6 +152,18 @@ impl Connection {
     /// How many messages may be in flight, as settled by both sides.
     pub fn max_in_flight(&self) -> u32 {
         self.max_in_flight
+    }
+
+    /// Whether a long message that finds everything read goes back to the start of the ring, which is still in the caches
+    /// (default false): for request and reply. While it is unread, the ring holds less than its capacity: see
+    /// [`Producer::set_rewind`](strait_spsc::records::Producer::set_rewind).
+    pub fn set_rewind(&mut self, rewind: bool) {
+        self.rewind = rewind;
+        match &mut *self.inner {
+            Inner::Socket(_) => {}
+            Inner::Shared(shared) => shared.set_rewind(rewind),
+            Inner::Local(local) => local.set_rewind(rewind),
+        }
     }
 
     /// Gives the client the memory of a published state, along with the server's own segment. For a server, before it
@@ -209,7 +223,8 @@ impl Connection {
             if let Some(state) = unix.take_state() {
                 self.state = Some(state);
             }
-            if let Some(shared) = unix.take_switched() {
+            if let Some(mut shared) = unix.take_switched() {
+                shared.set_rewind(self.rewind);
                 *self.inner = Inner::Shared(shared);
             } else if self.fallback.is_none() {
                 self.fallback = unix.fallback().cloned();

@@ -283,7 +283,8 @@ where
     ///
     /// *None is lost.* A writer sleeps only while more than half the ring is occupied (a claim takes at most a quarter and
     /// padding another), so among the records between the head that it saw last and its tail there is always one such
-    /// look, and that look comes after a head that the writer did not see: one of the two fences makes it ring.
+    /// look, and that look comes after a head that the writer did not see: one of the two fences makes it ring. (A claim that
+    /// rewinds finds the ring empty and never sleeps; its padding, where it is a quarter or more, is followed by a look.)
     ///
     /// *None is late.* Where reading a quarter of the ring takes long, the plain look at every message and the clock do it.
     #[inline]
@@ -327,6 +328,11 @@ where
         }
         (interest.data && self.consumer.is_ready())
             || (interest.space && (self.closed || self.producer.has_room(self.wanted).unwrap_or(true)))
+    }
+
+    /// As [`Connection::set_rewind`](crate::Connection::set_rewind).
+    pub(crate) fn set_rewind(&mut self, rewind: bool) {
+        self.producer.set_rewind(rewind);
     }
 
     /// Shows tickets for what `interest` names; `false` where something is ready already, and then none is shown.

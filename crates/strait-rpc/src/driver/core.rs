@@ -80,7 +80,8 @@ pub(super) enum Begun {
 }
 
 impl Core {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(mut connection: Connection) -> Self {
+        connection.set_rewind(true);
         let window = connection.max_in_flight() as usize;
         Self {
             connection,

@@ -296,6 +296,18 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
         self.position = end;
     }
 
+    /// Gives the padding before `at` back, where nothing is held: it may be most of the buffer, and no guard needs it. Returns where
+    /// a guard's space begins.
+    #[cfg(feature = "alloc")]
+    #[cold]
+    pub(super) fn pass_padding(&self, at: u64) -> u64 {
+        if !self.memories.log.is_empty() {
+            return self.position;
+        }
+        self.memories.publish_head(at);
+        at
+    }
+
     /// Whether the stream has ended: the producer has closed it (or was dropped), and every record was received.
     ///
     /// # Errors

@@ -20,6 +20,7 @@
 //!    publication.
 //! 2. *Claim(max).* A record does not cross the end of the buffer: where it would, padding goes before it. A claim needs
 //!    `tail + padding + al(16 + max) + A <= head + capacity`: the last A are for the 0 of rule 4. It writes nothing shared.
+//!    Padding may go before any record: see [`Producer::set_rewind`].
 //! 3. *Stage(n).* Writes the record's two words behind the payload, all but the first word of the batch, which may be the
 //!    padding's.
 //! 4. *Publish.* word(end of the batch) = 0, then the first word with `Release`. One commit is a batch of one.

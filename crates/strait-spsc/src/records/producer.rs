@@ -18,6 +18,11 @@ use crate::{
     storage::{LINE, OneWord, RingWords, unwinding},
 };
 
+/// From this length on, a look at the consumer's position is little beside the lines of the record itself.
+const LONG_BYTES: usize = 16 << 10;
+/// As much of a large buffer as stays in a processor's own cache, beside what else its thread touches.
+const WARM_BYTES: u64 = 256 << 10;
+
 /// The writing end of a ring. Writes `Own`, reads the consumer's head from `Peer`.
 ///
 /// Its position is its own: shared memory only gets a copy. Dropping it ends the stream, without what is staged.
@@ -50,6 +55,8 @@ pub struct Producer<Own: WordsMut, Peer: Words> {
     pub(super) first_word: u64,
     /// The consumer's head as last read.
     head: u64,
+    /// Whether long records go back to the start of an empty ring.
+    rewind: bool,
     /// Set once no claim can succeed any more.
     stop: Option<ClaimError>,
     pub(super) peer: Peer,
@@ -116,6 +123,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
             tail: position,
             first_word: 0,
             head: position,
+            rewind: false,
             stop: None,
             peer,
             peer_control,
@@ -140,6 +148,16 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
     #[inline]
     pub fn position(&self) -> u64 {
         self.published
+    }
+
+    /// Whether a record of 16 KiB or more that finds the ring empty goes back to the start of the buffer, once it is past the
+    /// first 256 KiB (default false). Where the other side answers before it is sent more, a large ring then stays in the
+    /// caches.
+    ///
+    /// The price: until the consumer has received that record, only the room up to where the producer came from is free. A ring
+    /// that is to hold what comes in bursts while nobody reads should not rewind.
+    pub fn set_rewind(&mut self, rewind: bool) {
+        self.rewind = rewind;
     }
 
     /// Claims room for a message of at most `max_bytes`. Writes nothing shared; dropping the grant is no operation.
@@ -168,6 +186,10 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         }
         if max_bytes > self.max_message_bytes() {
             return Err(ClaimError::TooLarge { need: max_bytes, max: self.max_message_bytes() });
+        }
+        if self.rewind && max_bytes >= LONG_BYTES && self.rewinds(max_bytes)? {
+            let padding = self.ring.capacity_bytes() - self.ring.offset(self.tail);
+            return Ok(Grant::new(self, padding, max_bytes));
         }
         let (padding, need) = self.need(max_bytes);
         if !self.fits(need) && !self.make_room(need)? {
@@ -201,6 +223,22 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         }
         let (_, need) = self.need(max_bytes);
         Ok(self.fits(need) || self.make_room(need)?)
+    }
+
+    /// Whether a long record goes to the start of the buffer although it would fit behind the last one: everything is read, and
+    /// the buffer's beginning is still in the caches, where the memory ahead is not.
+    #[inline(never)]
+    fn rewinds(&mut self, max_bytes: usize) -> Result<bool, Corrupt> {
+        let offset = self.ring.offset(self.tail);
+        // With the padding it needs more room than an empty ring has, unless as much lies behind it.
+        let need = self.ring.record_bytes(max_bytes as u64) + self.ring.align_bytes();
+        if offset < WARM_BYTES.max(need) {
+            return Ok(false);
+        }
+        if self.head != self.tail {
+            self.refresh_head()?;
+        }
+        Ok(self.head == self.tail)
     }
 
     /// The padding before a record of up to `max_bytes`, and what must be free for both and the zero after them.

@@ -123,7 +123,8 @@ impl<'a, Own: WordsMut, Peer: Words> Record<'a, Own, Peer> {
     pub fn into_guard(self, trust: HonestPeer) -> Result<Guard<Own, Peer>, (Self, TooManyHeld)> {
         let payload = self.payload();
         let consumer = &*self.consumer;
-        let number = match consumer.memories.log.hold(consumer.position, self.end, consumer.ring.capacity_bytes() / 2) {
+        let begin = if self.at == consumer.position { self.at } else { consumer.pass_padding(self.at) };
+        let number = match consumer.memories.log.hold(begin, self.end, consumer.ring.capacity_bytes() / 2) {
             Ok(number) => number,
             Err(error) => return Err((self, error)),
         };
