@@ -19,6 +19,7 @@ use strait::{
     rpc::{self, Options, Receive, Request, blocking},
 };
 
+pub(crate) use self::others::unless_gone;
 pub use self::others::{Call, Meeting, Outcome, RoundTrip};
 use crate::{
     engine::{Engine, Measured, Peer, Role, Samples, Side},

@@ -21,6 +21,15 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Sends a payload, waits for the answer and shows all of its bytes to the second argument.
 pub type Call = Box<dyn FnMut(&[u8], &mut dyn FnMut(&[u8])) -> Outcome<()>>;
 
+/// A client or consumer that has measured long enough goes: that is the end, not a failure.
+pub(crate) fn unless_gone(error: Box<dyn Error>) -> Outcome<()> {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match error.downcast_ref::<std::io::Error>() {
+        Some(io) if matches!(io.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// Where the two processes of one run find each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Meeting<'a> {
@@ -51,7 +60,7 @@ impl RoundTrip {
         std::fs::create_dir_all(&role.meet)?;
         let meeting = Meeting { dir: Path::new(&role.meet), payload_bytes: role.engine.payload_bytes };
         match role.side {
-            Side::Server => (self.serve)(&meeting).map(|()| None),
+            Side::Server => (self.serve)(&meeting).or_else(unless_gone).map(|()| None),
             Side::Client => self.measure(role, &meeting).map(Some),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, ErrorKind, Read, Write},
+    io::{BufReader, BufWriter, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use super::{PATIENCE, Rate, check, count, fill};
 use crate::{
     engine::{Peer, Role, Side},
-    rpc::{Meeting, Outcome},
+    rpc::{Meeting, Outcome, unless_gone},
 };
 
 /// Sends one message; what is buffered goes out by itself.
@@ -56,11 +56,7 @@ impl OneWay {
         for number in 0.. {
             fill(number, &mut message);
             if let Err(error) = send(&message) {
-                // A consumer that has measured long enough goes: that is the end, not a failure.
-                let gone = error
-                    .downcast_ref::<std::io::Error>()
-                    .is_some_and(|error| matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
-                return if gone { Ok(()) } else { Err(error) };
+                return unless_gone(error);
             }
         }
         Ok(())
