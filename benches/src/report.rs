@@ -6,7 +6,7 @@ use crate::{
     runner::{Plan, Row},
 };
 
-/// Medians over the runs, as a table, with what they are beside one bounced line and beside strait's default engine.
+/// Medians over the runs, as a table, with what they are beside one bounced line and beside strait's default engine in the same run.
 pub(crate) fn print(rows: &[Row], plan: &Plan) {
     let mut engines: Vec<&Engine> = Vec::new();
     for row in rows {
@@ -14,8 +14,7 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
             engines.push(&row.engine);
         }
     }
-    let line =
-        engines.iter().find(|engine| engine.name == "floor-one-line").and_then(|engine| median_p50(rows, engine));
+    let line = engines.iter().find(|engine| engine.name == "floor-one-line").copied();
     println!(
         "machine: {}; kernel {}; client on core {}, server on core {}; median of {} runs of {} ms",
         processor(),
@@ -60,7 +59,10 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         let (low, high) = p50s.iter().fold((f64::MAX, 0f64), |(low, high), &p50| (low.min(p50), high.max(p50)));
         let p50 = of(|run| run.rtt_p50);
         let reference = Engine { name: rpc::REFERENCE.into(), ..engine.clone() };
-        let beside = |base: Option<f64>| base.map_or_else(String::new, |base| format!("{:.2}", p50 / base));
+        let beside = |base: Option<&Engine>| {
+            let ratio = base.and_then(|base| ratio_of_p50(rows, engine, base));
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+        };
         println!(
             "{:<28} {:>9} {:>10.0} {:>10.0} {:>10.0} {:>11.0} {:>12.0} {:>10} {:>8}  {:>17}",
             engine.name,
@@ -71,20 +73,22 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
             of(|run| run.rtt_max),
             of(|run| run.requests_per_s),
             beside(line),
-            beside(median_p50(rows, &reference)),
+            beside(Some(&reference)),
             format!("{low:.0}..{high:.0}"),
         );
     }
 }
 
-fn median_p50(rows: &[Row], engine: &Engine) -> Option<f64> {
-    let p50s: Vec<f64> = rows
-        .iter()
-        .filter(|row| row.engine == *engine)
-        .filter_map(|row| row.measured.as_ref())
-        .map(|run| run.rtt_p50)
-        .collect();
-    (!p50s.is_empty()).then(|| median(p50s))
+/// The median, over the runs, of what two engines took in the same run: the machine may change from one to the next.
+fn ratio_of_p50(rows: &[Row], engine: &Engine, base: &Engine) -> Option<f64> {
+    let of = |engine: &Engine| -> Vec<Option<f64>> {
+        rows.iter()
+            .filter(|row| row.engine == *engine)
+            .map(|row| row.measured.as_ref().map(|run| run.rtt_p50))
+            .collect()
+    };
+    let ratios: Vec<f64> = of(engine).into_iter().zip(of(base)).filter_map(|(p50, base)| Some(p50? / base?)).collect();
+    (!ratios.is_empty()).then(|| median(ratios))
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
