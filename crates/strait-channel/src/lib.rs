@@ -6,7 +6,9 @@ pub mod state;
 pub mod stream;
 
 pub use strait_frame::{Codec, Postcard, Raw, Rkyv};
-pub use strait_transport::{Error, HonestPeer, Limits, Options, Receive, SendError, TransportKind, ValidArchives};
+pub use strait_transport::{
+    Error, HonestPeer, Limits, Options, Receive, Refusal, SendError, TransportKind, ValidArchives,
+};
 
 /// The examples of the README, so that they are checked.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use strait_channel::{
-    Error as TransportError, Options, Postcard,
+    Error as TransportError, Options, Postcard, Refusal,
     state::{Config, Daemon, Error, blocking::Shell},
 };
 
@@ -175,6 +175,77 @@ fn a_daemon_goes_on_from_its_checkpoint_and_refuses_one_that_is_damaged() {
     assert!(matches!(refused, Error::Checkpoint { .. }) && refused.to_string().contains("move it away"), "{refused}");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(Bytes::create("saved", &config).unwrap().version(), 0);
+}
+
+#[test]
+fn a_daemon_that_refuses_a_shell_is_reported_to_its_calls_until_it_is_told_to_retry() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut daemon = Bytes::create("next", &config(&options)).unwrap();
+    daemon.publish(b"sunny").unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("next", &options).unwrap();
+    shell.read(soon()).unwrap();
+    let waiter = std::thread::spawn(move || {
+        let refused = shell.changed(soon()).unwrap_err();
+        (refused, shell)
+    });
+    drop(daemon);
+    let other = Daemon::<String, Postcard>::create("next", &config(&options)).unwrap();
+    let (refused, mut shell) = waiter.join().unwrap();
+    let is_codec = |error: &Error| matches!(error, Error::Transport(TransportError::Refused(Refusal::Codec { .. })));
+    assert!(is_codec(&refused) && refused.to_string().contains("codec 2"), "{refused}");
+    assert!(shell.refusal().is_some());
+    drop(other);
+    let mut daemon = Bytes::create("next", &config(&options)).unwrap();
+    daemon.publish(b"rain").unwrap();
+    assert!(is_codec(&shell.command(b"there?", soon()).unwrap_err()), "it goes on only when told to");
+    assert!(shell.read(soon()).unwrap().stale_since().is_some(), "the last value stays");
+    shell.retry();
+    shell.changed(soon()).unwrap();
+    assert_eq!(&*shell.read(soon()).unwrap(), b"rain");
+    assert!(shell.refusal().is_none());
+}
+
+#[test]
+fn a_daemon_that_is_busy_is_reported_at_the_deadline_and_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let daemon = Bytes::create("crowd", &config(&options)).unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("crowd", &options).unwrap();
+    drop(daemon);
+    while shell.stale_since().is_none() {}
+    let mut daemon = loop {
+        // The shell itself may be the one that has the place: then once more.
+        let daemon = Bytes::create("crowd", &Config { max_clients: 1, ..config(&options) }).unwrap();
+        match Shell::<[u8]>::connect_with("crowd", &options) {
+            Ok(first) => break (daemon, first),
+            Err(_) => drop(daemon),
+        }
+    };
+    let until = soon();
+    while !matches!(shell.refusal(), Some(TransportError::Refused(Refusal::Busy { server: 1 }))) {
+        assert!(Instant::now() < until, "the refusal is never reported");
+    }
+    let deadline = Instant::now() + Duration::from_millis(50);
+    let waited = ends_by(deadline, Duration::from_millis(100), || shell.changed(deadline)).unwrap_err();
+    assert!(matches!(waited, Error::Transport(TransportError::Refused(Refusal::Busy { .. }))), "{waited}");
+    drop(daemon.1);
+    daemon.0.publish(b"room").unwrap();
+    shell.changed(soon()).unwrap();
+    assert_eq!(&*shell.read(soon()).unwrap(), b"room");
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_task_is_told_of_a_refusal_as_a_thread_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let daemon = Bytes::create("next-task", &config(&options)).unwrap();
+    let mut shell = strait_channel::state::Shell::<[u8]>::connect_with("next-task", &options).await.unwrap();
+    drop(daemon);
+    let _other = Daemon::<String, Postcard>::create("next-task", &config(&options)).unwrap();
+    let refused = shell.changed(soon()).await.unwrap_err();
+    assert!(matches!(refused, Error::Transport(TransportError::Refused(Refusal::Codec { .. }))), "{refused}");
 }
 
 #[cfg(feature = "tokio")]

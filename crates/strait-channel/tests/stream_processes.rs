@@ -257,7 +257,7 @@ fn a_batch_is_published_once_and_arrives_whole() {
 
 fn refusal<E: Endpoint + std::fmt::Debug>(config: &Config) -> strait_transport::Refusal {
     match E::connect("lines", config).unwrap_err() {
-        Error::Connection(Below::Refused(refusal)) => refusal,
+        Error::Refused { refusal, .. } => refusal,
         other => panic!("{other}"),
     }
 }
@@ -273,6 +273,8 @@ fn ends_that_do_not_go_together_are_refused_and_the_binding_waits_on() {
     assert!(matches!(refusal::<Producer<u64, Postcard>>(&config), Refusal::Codec { server: 3, client: 2 }));
     assert!(matches!(refusal::<Consumer<u64, Plain>>(&config), Refusal::Schema { .. }));
     assert!(matches!(refusal::<Duplex<u64, Plain>>(&config), Refusal::Schema { .. }));
+    let text = Producer::<u32, Plain>::connect("lines", &config).unwrap_err().to_string();
+    assert!(text.contains("a producer of codec plain") && text.contains("schema"), "{text}");
     let other_service = Options { service: 1, codec: 3, ..config.options.clone() };
     let refused = Connection::connect("lines", &other_service).unwrap_err();
     assert!(matches!(refused, Below::Refused(Refusal::Service { server: 2, client: 1 })), "{refused}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use strait_frame::{Codec, Raw};
-use strait_transport::{Interest, Message, Options, Transport, Wake};
+use strait_transport::{Error as TransportError, Interest, Message, Options, Transport, Wake};
 
 use super::{
     Error, Value,
@@ -23,6 +23,7 @@ const SLICE: Duration = Duration::from_millis(20);
 ///
 /// Reads copy out of memory that the daemon shares: no call to the daemon, no system call while values are new. After the
 /// daemon's end the last value stays, [stale](Value::stale_since), while the shell looks for the next daemon in the background.
+/// One that [refuses](Shell::refusal) it ends the search.
 pub struct Shell<T: ?Sized, C: Codec<T> = Raw> {
     core: Core,
     spin: Duration,
@@ -78,7 +79,7 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] at `deadline`.
+    /// [`Error::TimedOut`] at `deadline`; [`Error::Transport`] with a [refusal](Self::refusal) by the next daemon.
     pub fn changed(&mut self, deadline: Instant) -> Result<u64, Error> {
         // A daemon that publishes often is met without asking it to tell.
         if self.core.is_mapped() && !self.spin.is_zero() {
@@ -113,11 +114,14 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
             let interest: Option<Interest> = match step(&mut self.core)? {
                 Step::Done(done) => return Ok(done),
                 Step::Wait(interest) => Some(interest),
-                Step::Gone => None,
+                Step::Gone => {
+                    self.core.check_refused()?;
+                    None
+                }
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Error::TimedOut { what });
+                return Err(self.core.too_late(what));
             }
             let Some((interest, connection)) = interest.zip(self.core.connection()) else {
                 self.core.wait_for_daemon(left.min(SLICE));
@@ -149,6 +153,19 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
     /// Whether there is a daemon, as of the last look.
     pub fn is_connected(&self) -> bool {
         self.core.is_connected()
+    }
+
+    /// What the daemon that has the name now said when this shell came to it; `None` once one has taken it. One that is busy
+    /// is asked again; after anything else (another version, type, codec or user, a limit) the search has ended, and every
+    /// call that needs a daemon fails with the same, until [`retry`](Self::retry).
+    pub fn refusal(&mut self) -> Option<&TransportError> {
+        self.core.look_for_daemon();
+        self.core.refusal()
+    }
+
+    /// Looks for a daemon again after a [refusal](Self::refusal).
+    pub fn retry(&mut self) {
+        self.core.retry();
     }
 
     /// Whether values are read from shared memory.

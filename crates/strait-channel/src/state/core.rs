@@ -11,7 +11,7 @@ use super::{
     Error,
     greeting::Found,
     message::{HEADER_BYTES, Header, kind, status},
-    reconnect::{Address, Begin, Search},
+    reconnect::{Address, Begin, News, Search},
     session::offer,
 };
 
@@ -48,6 +48,10 @@ pub(super) struct Core {
     address: Arc<Address>,
     begin: Begin,
     search: Option<Search>,
+    /// What the daemon that is there said to the last attempt.
+    turned_away: Option<TransportError>,
+    /// Why there is no search any more.
+    refused: Option<TransportError>,
     connection: Option<Connection>,
     memory: Option<StateReader>,
     /// The memory of the daemon before, while the one that is there has published nothing.
@@ -78,6 +82,8 @@ impl Core {
             address: Arc::new(address),
             begin,
             search: None,
+            turned_away: None,
+            refused: None,
             connection: None,
             memory: None,
             previous: None,
@@ -110,7 +116,7 @@ impl Core {
         self.previous = before.or(self.previous.take());
         (self.connection, self.fallback, self.client) = (Some(connection), fallback, client);
         self.max_value_bytes = max_value_bytes.min(self.address.options.limits.max_state_bytes);
-        self.search = None;
+        (self.search, self.turned_away, self.refused) = (None, None, None);
         self.looked = Instant::now();
         tracing::debug!(target: "strait", service = self.address.name, epoch = self.epoch, "a shell has its daemon");
     }
@@ -118,11 +124,11 @@ impl Core {
     /// Takes a daemon that the search has found.
     #[inline]
     pub(super) fn look_for_daemon(&mut self) {
-        if self.connection.is_none() {
+        if self.connection.is_none() && self.refused.is_none() {
             match &self.search {
                 Some(search) => {
-                    if let Some(found) = search.take() {
-                        self.adopt(found);
+                    if let Some(news) = search.take() {
+                        self.hear(news);
                     }
                 }
                 None => self.search = (self.begin)(&self.address),
@@ -130,12 +136,42 @@ impl Core {
         }
     }
 
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Found(found) => self.adopt(*found),
+            News::TurnedAway(error) => self.turned_away = Some(error),
+            News::Refused(error) => {
+                tracing::warn!(target: "strait", service = self.address.name, %error, "the next daemon refused a shell");
+                (self.search, self.refused) = (None, Some(error));
+            }
+        }
+    }
+
+    /// Fails where the daemon that is there has refused this shell for good.
+    pub(super) fn check_refused(&self) -> Result<(), Error> {
+        self.refused.clone().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Why `what` did not come by the deadline.
+    pub(super) fn too_late(&self, what: &'static str) -> Error {
+        match &self.turned_away {
+            Some(error) if self.connection.is_none() => error.clone().into(),
+            _ => Error::TimedOut { what },
+        }
+    }
+
+    /// Forgets a refusal, and looks again.
+    pub(super) fn retry(&mut self) {
+        self.refused = None;
+        self.look_for_daemon();
+    }
+
     /// Waits in a thread for the search.
     pub(super) fn wait_for_daemon(&mut self, at_most: Duration) {
         match &self.search {
             Some(search) => {
-                if let Some(found) = search.wait(at_most) {
-                    self.adopt(found);
+                if let Some(news) = search.wait(at_most) {
+                    self.hear(news);
                 }
             }
             None => std::thread::sleep(at_most.min(LOOK_EVERY)),
@@ -148,6 +184,7 @@ impl Core {
             tracing::debug!(target: "strait", service = self.address.name, %error, "a shell has lost its daemon");
             self.stale_since.get_or_insert_with(Instant::now);
             (self.watching, self.changed, self.reading) = (false, None, None);
+            (self.turned_away, self.refused) = (None, None);
             self.search = (self.begin)(&self.address);
         }
     }
@@ -413,6 +450,10 @@ impl Core {
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    pub(super) fn refusal(&self) -> Option<&TransportError> {
+        self.refused.as_ref().or(self.turned_away.as_ref())
     }
 
     pub(super) fn is_connected(&self) -> bool {

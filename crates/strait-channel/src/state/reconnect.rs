@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
-use strait_transport::Options;
+use strait_transport::{Error as TransportError, Options, Refusal};
 
-use super::greeting::{Found, find};
+use super::{
+    Error,
+    greeting::{Found, find},
+};
 
 /// The first pause between two attempts, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
@@ -23,9 +26,37 @@ pub(super) struct Address {
     pub(super) options: Options,
 }
 
-/// A search that goes on until it finds somebody or is dropped.
+/// What a search has to tell.
+pub(super) enum News {
+    Found(Box<Found>),
+    /// There is a daemon that does not take this shell now. The search goes on.
+    TurnedAway(TransportError),
+    /// There is a daemon that never will. The search has ended.
+    Refused(TransportError),
+}
+
+impl News {
+    /// What an attempt has to tell; nothing where there was nobody.
+    fn of(attempt: Result<Found, Error>) -> Option<Self> {
+        match attempt {
+            Ok(found) => Some(Self::Found(Box::new(found))),
+            Err(Error::Transport(error)) => match error {
+                TransportError::Refused(Refusal::Busy { .. } | Refusal::ShuttingDown) => Some(Self::TurnedAway(error)),
+                TransportError::Refused(_) | TransportError::OtherUser { .. } => Some(Self::Refused(error)),
+                _ => None,
+            },
+            Err(_) => None,
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        !matches!(self, Self::TurnedAway(_))
+    }
+}
+
+/// A search that goes on until it finds somebody, is refused for good or is dropped.
 pub(super) struct Search {
-    found: mpsc::Receiver<Found>,
+    news: mpsc::Receiver<News>,
     stop: Arc<AtomicBool>,
 }
 
@@ -33,25 +64,24 @@ pub(super) struct Search {
 pub(super) type Begin = fn(&Arc<Address>) -> Option<Search>;
 
 impl Search {
-    /// The daemon, once it is found.
-    pub(super) fn take(&self) -> Option<Found> {
-        self.found.try_recv().ok()
+    /// What there is to tell now.
+    pub(super) fn take(&self) -> Option<News> {
+        self.news.try_recv().ok()
     }
 
     /// Waits for it.
-    pub(super) fn wait(&self, at_most: Duration) -> Option<Found> {
-        self.found.recv_timeout(at_most).ok()
+    pub(super) fn wait(&self, at_most: Duration) -> Option<News> {
+        self.news.recv_timeout(at_most).ok()
     }
 
     /// Searches in a thread. `None` where there can be none: the next call tries again.
     pub(super) fn in_thread(address: &Arc<Address>) -> Option<Self> {
-        let (tell, found, stop, stopped, address) = Self::parts(address);
+        let (tell, news, stop, stopped, address) = Self::parts(address);
         let search = move || {
             let mut pause = PAUSES.0;
             // ORDERING: Relaxed; it guards no memory.
             while !stopped.load(Ordering::Relaxed) {
-                if let Ok(found) = find(&address.name, &address.options) {
-                    let _ = tell.send(found); // nobody listens: the shell is gone
+                if report(&tell, find(&address.name, &address.options)) {
                     return;
                 }
                 std::thread::sleep(pause);
@@ -59,37 +89,44 @@ impl Search {
             }
         };
         std::thread::Builder::new().name("strait-search".into()).spawn(search).ok()?;
-        Some(Self { found, stop })
+        Some(Self { news, stop })
     }
 
     /// Searches in a task of the current runtime.
     #[cfg(feature = "tokio")]
     pub(super) fn in_task(address: &Arc<Address>) -> Option<Self> {
-        let (tell, found, stop, stopped, address) = Self::parts(address);
+        let (tell, news, stop, stopped, address) = Self::parts(address);
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         runtime.spawn(async move {
             let mut pause = PAUSES.0;
             // ORDERING: Relaxed; it guards no memory.
             while !stopped.load(Ordering::Relaxed) {
-                if let Ok(found) = super::greeting::find_async(&address.name, &address.options).await {
-                    let _ = tell.send(found); // nobody listens: the shell is gone
+                if report(&tell, super::greeting::find_async(&address.name, &address.options).await) {
                     return;
                 }
                 tokio::time::sleep(pause).await;
                 pause = (2 * pause).min(PAUSES.1);
             }
         });
-        Some(Self { found, stop })
+        Some(Self { news, stop })
     }
 
     #[allow(clippy::type_complexity)]
     fn parts(
         address: &Arc<Address>,
-    ) -> (mpsc::Sender<Found>, mpsc::Receiver<Found>, Arc<AtomicBool>, Arc<AtomicBool>, Arc<Address>) {
-        let (tell, found) = mpsc::channel();
+    ) -> (mpsc::Sender<News>, mpsc::Receiver<News>, Arc<AtomicBool>, Arc<AtomicBool>, Arc<Address>) {
+        let (tell, news) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        (tell, found, stop.clone(), stop, address.clone())
+        (tell, news, stop.clone(), stop, address.clone())
     }
+}
+
+/// Tells of an attempt; whether it was the last.
+fn report(tell: &mpsc::Sender<News>, attempt: Result<Found, Error>) -> bool {
+    News::of(attempt).is_some_and(|news| {
+        let is_last = news.is_last();
+        tell.send(news).is_err() || is_last // nobody listens: the shell is gone
+    })
 }
 
 impl Drop for Search {

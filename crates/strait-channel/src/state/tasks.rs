@@ -7,7 +7,7 @@ use std::{
 };
 
 use strait_frame::{Codec, Raw};
-use strait_transport::{Message, Options, Transport};
+use strait_transport::{Error as TransportError, Message, Options, Transport};
 
 use super::{
     Error, Value,
@@ -70,7 +70,7 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] at `deadline`.
+    /// As [`blocking::Shell::changed`](super::blocking::Shell::changed).
     pub async fn changed(&mut self, deadline: Instant) -> Result<u64, Error> {
         self.drive(deadline, "a change", Core::step_changed).await
     }
@@ -96,10 +96,13 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
             let interest = match step(&mut self.core)? {
                 Step::Done(done) => return Ok(done),
                 Step::Wait(interest) => Some(interest),
-                Step::Gone => None,
+                Step::Gone => {
+                    self.core.check_refused()?;
+                    None
+                }
             };
             if Instant::now() >= deadline {
-                return Err(Error::TimedOut { what });
+                return Err(self.core.too_late(what));
             }
             let Some((interest, connection)) = interest.zip(self.core.connection()) else {
                 tokio::time::sleep(SLICE.min(deadline.saturating_duration_since(Instant::now()))).await;
@@ -126,6 +129,19 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
         self.core.look_for_daemon();
         self.core.look();
         self.core.stale_since()
+    }
+
+    /// What the daemon that has the name now said when this shell came to it; `None` once one has taken it. One that is busy
+    /// is asked again; after anything else (another version, type, codec or user, a limit) the search has ended, and every
+    /// call that needs a daemon fails with the same, until [`retry`](Self::retry).
+    pub fn refusal(&mut self) -> Option<&TransportError> {
+        self.core.look_for_daemon();
+        self.core.refusal()
+    }
+
+    /// Looks for a daemon again after a [refusal](Self::refusal).
+    pub fn retry(&mut self) {
+        self.core.retry();
     }
 
     /// Whether values are read from shared memory.

@@ -32,6 +32,7 @@ pub struct Consumer<T: ?Sized = [u8], C = Raw> {
 
 impl<T: ?Sized, C: Codec<T>> Speaks for Consumer<T, C> {
     const CODEC: u8 = C::ID;
+    const END: &'static str = "a consumer";
 
     fn direction(listens: bool) -> u64 {
         if listens { TO_LISTENER } else { FROM_LISTENER }

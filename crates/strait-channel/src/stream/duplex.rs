@@ -34,6 +34,7 @@ pub struct Duplex<T: ?Sized = [u8], C = Raw> {
 
 impl<T: ?Sized, C: Codec<T>> Speaks for Duplex<T, C> {
     const CODEC: u8 = C::ID;
+    const END: &'static str = "a duplex end";
 
     fn direction(_listens: bool) -> u64 {
         fnv1a(b"strait stream both ways")
@@ -73,7 +74,7 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Duplex<T, C> {
 ///
 /// # Errors
 ///
-/// `TimedOut`; `Refused` where the name belongs to something else; else as [`Endpoint::bind`] and [`Endpoint::connect`].
+/// `TimedOut`; [`Error::Refused`] where the name belongs to something else; else as [`Endpoint::bind`] and [`Endpoint::connect`].
 pub fn duplex<T: ?Sized, C: Codec<T>>(name: &str, config: &Config, timeout: Duration) -> Result<Duplex<T, C>, Error> {
     let deadline = Instant::now().checked_add(timeout);
     loop {

@@ -23,6 +23,10 @@ pub trait Speaks: Sized {
     #[doc(hidden)]
     const CODEC: u8;
 
+    /// What it is called.
+    #[doc(hidden)]
+    const END: &'static str;
+
     /// The direction, as one word for both ends: a producer that listens goes with a consumer that connects.
     #[doc(hidden)]
     fn direction(listens: bool) -> u64;
@@ -43,11 +47,24 @@ fn identify<E: Speaks>(config: &Config, listens: bool) -> Options {
     Options { service: SERVICE_STREAM, codec: E::CODEC, schema, ..config.options.clone() }
 }
 
+/// Says which end was refused.
+fn refused<E: Speaks>(error: Below) -> Error {
+    let Below::Refused(refusal) = error else { return error.into() };
+    let codec = match E::CODEC {
+        0 => "raw",
+        1 => "rkyv",
+        2 => "postcard",
+        3 => "plain",
+        _ => "unknown",
+    };
+    Error::Refused { end: E::END, codec, refusal }
+}
+
 /// How an end comes to its connection.
 ///
 /// Either end may listen ([`bind`](Self::bind)) and the other connects: let the one listen that lives longer, or starts first. A
 /// [`Producer`](super::Producer) goes with a [`Consumer`](super::Consumer), a [`Duplex`](super::Duplex) with another; two
-/// that don't go together, or that have other types, are refused with [`Refused`](Below::Refused).
+/// that don't go together, or that have other types, are refused with [`Refused`](Error::Refused).
 ///
 /// Blocking or async is fixed here: what has an `_async` at its end needs a tokio runtime, and its ends are then used by what has
 /// an `_async` at its end, or as `Stream` and `Sink`.
@@ -66,9 +83,10 @@ pub trait Endpoint: Speaks {
     ///
     /// # Errors
     ///
-    /// As [`Connection::connect`].
+    /// [`Error::Refused`]; else as [`Connection::connect`].
     fn connect(name: &str, config: &Config) -> Result<Self, Error> {
-        Ok(Self::over(Connection::connect(name, &identify::<Self>(config, false))?, config))
+        let connection = Connection::connect(name, &identify::<Self>(config, false)).map_err(refused::<Self>)?;
+        Ok(Self::over(connection, config))
     }
 
     /// Spawns `command`, which calls [`inherit`](Self::inherit) for the other end: a stream without a name.
@@ -77,7 +95,7 @@ pub trait Endpoint: Speaks {
     ///
     /// As [`inherit::spawn`].
     fn spawn(command: Command, config: &Config) -> Result<(Child, Self), Error> {
-        let (child, connection) = inherit::spawn(command, &identify::<Self>(config, true))?;
+        let (child, connection) = inherit::spawn(command, &identify::<Self>(config, true)).map_err(refused::<Self>)?;
         Ok((child, Self::over(connection, config)))
     }
 
@@ -87,7 +105,8 @@ pub trait Endpoint: Speaks {
     ///
     /// As [`inherit::adopt`].
     fn inherit(config: &Config) -> Result<Self, Error> {
-        Ok(Self::over(inherit::adopt(&identify::<Self>(config, false))?, config))
+        let connection = inherit::adopt(&identify::<Self>(config, false)).map_err(refused::<Self>)?;
+        Ok(Self::over(connection, config))
     }
 
     /// As [`bind`](Self::bind), for async use.
@@ -109,7 +128,10 @@ pub trait Endpoint: Speaks {
     #[cfg(feature = "tokio")]
     fn connect_async(name: &str, config: &Config) -> impl Future<Output = Result<Self, Error>> + Send {
         let options = identify::<Self>(config, false);
-        async move { Ok(Self::over(Connection::connect_async(name, &options).await?, config)) }
+        async move {
+            let connection = Connection::connect_async(name, &options).await.map_err(refused::<Self>)?;
+            Ok(Self::over(connection, config))
+        }
     }
 
     /// As [`spawn`](Self::spawn), for async use.
@@ -121,7 +143,7 @@ pub trait Endpoint: Speaks {
     fn spawn_async(command: Command, config: &Config) -> impl Future<Output = Result<(Child, Self), Error>> + Send {
         let options = identify::<Self>(config, true);
         async move {
-            let (child, connection) = inherit::spawn_async(command, &options).await?;
+            let (child, connection) = inherit::spawn_async(command, &options).await.map_err(refused::<Self>)?;
             Ok((child, Self::over(connection, config)))
         }
     }
@@ -134,7 +156,10 @@ pub trait Endpoint: Speaks {
     #[cfg(feature = "tokio")]
     fn inherit_async(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send {
         let options = identify::<Self>(config, false);
-        async move { Ok(Self::over(inherit::adopt_async(&options).await?, config)) }
+        async move {
+            let connection = inherit::adopt_async(&options).await.map_err(refused::<Self>)?;
+            Ok(Self::over(connection, config))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use strait_frame::DecodeError;
+use strait_transport::Refusal;
 
 /// What can go wrong on a stream.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,6 +22,19 @@ pub enum Error {
         sequence: u64,
         /// What the codec found.
         reason: Arc<DecodeError>,
+    },
+    /// The end that has the name refused this one: they do not go together.
+    #[error(
+        "{end} of codec {codec} was refused: {refusal}; a producer goes with a consumer, a duplex end with another, \
+         both of the same type and codec"
+    )]
+    Refused {
+        /// What this end is: a producer, a consumer, a duplex end.
+        end: &'static str,
+        /// Its codec, by name.
+        codec: &'static str,
+        /// What the other end said.
+        refusal: Refusal,
     },
     /// The connection below failed, or ended.
     #[error(transparent)]

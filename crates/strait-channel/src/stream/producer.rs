@@ -39,6 +39,7 @@ pub struct Producer<T: ?Sized = [u8], C = Raw> {
 
 impl<T: ?Sized, C: Codec<T>> Speaks for Producer<T, C> {
     const CODEC: u8 = C::ID;
+    const END: &'static str = "a producer";
 
     fn direction(listens: bool) -> u64 {
         if listens { FROM_LISTENER } else { TO_LISTENER }
