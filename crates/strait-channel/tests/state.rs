@@ -178,6 +178,43 @@ fn a_daemon_goes_on_from_its_checkpoint_and_refuses_one_that_is_damaged() {
 }
 
 #[test]
+fn a_typed_command_is_opened_and_answered_as_its_types_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let daemon = Daemon::<String, Postcard>::create("asks", &config(&options)).unwrap();
+    let mut shell = Shell::<String, Postcard>::connect_with("asks", &options).unwrap();
+    let owner = std::thread::spawn(move || {
+        let mut refused = Vec::new();
+        for turn in 0..4 {
+            let command = daemon.command(soon()).unwrap();
+            match command.open::<(u32, String), Postcard>() {
+                Ok(question) if turn == 3 => {
+                    command.reply_with::<u8, Postcard>(&(question.0 as u8)).unwrap();
+                }
+                Ok(question) => {
+                    let answer = format!("{}{}", question.1, question.0);
+                    command.reply_with::<String, Postcard>(&answer).unwrap();
+                }
+                Err(error) => refused.push(error),
+            }
+        }
+        refused
+    });
+    let huge = shell.ask::<String, String>(&"x".repeat(100_000), soon()).unwrap_err();
+    assert!(matches!(huge, Error::Transport(TransportError::TooLarge { .. })), "{huge}");
+    let long = "x".repeat(5000);
+    let answer = shell.ask::<(u32, String), String>(&(7, long.clone()), soon()).unwrap();
+    assert_eq!(*answer, format!("{long}7"));
+    assert!(matches!(shell.ask::<u64, String>(&7, soon()), Err(Error::Unanswered)), "another type");
+    assert!(matches!(shell.command(b"bytes", soon()), Err(Error::Unanswered)), "no type");
+    let other = shell.ask::<(u32, String), String>(&(7, String::new()), soon()).unwrap_err();
+    assert!(matches!(other, Error::OtherType { what: "the answer", .. }), "{other}");
+    let refused = owner.join().unwrap();
+    assert_eq!(refused.len(), 2);
+    assert!(matches!(refused[1], Error::OtherType { found: (0, 0), expected: (2, _), .. }), "{}", refused[1]);
+}
+
+#[test]
 fn a_daemon_that_refuses_a_shell_is_reported_to_its_calls_until_it_is_told_to_retry() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());

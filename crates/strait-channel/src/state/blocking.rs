@@ -12,6 +12,7 @@ use strait_transport::{Error as TransportError, Interest, Message, Options, Tran
 use super::{
     Error, Value,
     core::{Core, Step},
+    form::{Body, Form},
     greeting,
     reconnect::{Address, Search},
 };
@@ -98,9 +99,55 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
     /// [`Error::CommandsFull`], [`Error::Unanswered`], [`Error::TimedOut`]; [`Error::DaemonGone`] where it is not known
     /// whether the command was executed; [`Error::Transport`] with `TooLarge` beyond a quarter of the ring.
     pub fn command(&mut self, bytes: &[u8], deadline: Instant) -> Result<Message, Error> {
+        let body = Body { form: Form::BYTES, bytes };
+        Ok(self.send_command(&body, deadline)?.bytes)
+    }
+
+    /// As [`command`](Self::command), for values: the codec is that of the state. The daemon opens it with
+    /// [`Command::open`](super::Command::open) and answers with [`reply_with`](super::Command::reply_with).
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use strait_channel::{Postcard, state::{Config, Daemon, blocking::Shell}};
+    /// # let dir = std::env::temp_dir().join(format!("strait-ask-doc-{}", std::process::id()));
+    /// # let options = strait_channel::Options { runtime_dir: Some(dir.clone()), ..Config::default().options };
+    /// # let config = Config { options: options.clone(), ..Config::default() };
+    ///
+    /// let soon = || Instant::now() + Duration::from_secs(5);
+    /// let daemon: Daemon<String, Postcard> = Daemon::create("sums", &config)?;
+    /// let owner = std::thread::spawn(move || {
+    ///     let command = daemon.command(soon()).expect("it comes");
+    ///     let sum: u64 = command.open::<Vec<u64>, Postcard>()?.iter().sum();
+    ///     command.reply_with::<u64, Postcard>(&sum)
+    /// });
+    /// let mut shell: Shell<String, Postcard> = Shell::connect_with("sums", &options)?;
+    /// let sum = shell.ask::<Vec<u64>, u64>(&vec![1, 2, 3], soon())?;
+    /// assert_eq!(*sum, 6);
+    /// owner.join().unwrap()?;
+    /// # let _ = std::fs::remove_dir_all(dir);
+    /// # Ok::<(), strait_channel::state::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command); [`Error::Encode`], [`Error::Decode`], [`Error::OtherType`] for an answer of another type.
+    pub fn ask<Q: ?Sized, A: ?Sized>(
+        &mut self,
+        question: &Q,
+        deadline: Instant,
+    ) -> Result<<C as Codec<A>>::Held<Message>, Error>
+    where
+        C: Codec<Q> + Codec<A>,
+    {
+        let Body { form, bytes } = Body::encode::<Q, C>(question)?;
+        let answer = self.send_command(&Body { form, bytes: &bytes }, deadline)?;
+        answer.open::<A, C>("the answer")
+    }
+
+    fn send_command(&mut self, body: &Body<&[u8]>, deadline: Instant) -> Result<Body<Message>, Error> {
         let id = self.core.begin_command();
         let mut sent = None;
-        self.drive(deadline, "the answer to the command", |core| core.step_command(id, &mut sent, bytes))
+        self.drive(deadline, "the answer to the command", |core| core.step_command(id, &mut sent, body))
     }
 
     /// Takes steps until one is the last, and sleeps in between.

@@ -9,6 +9,7 @@ use strait_transport::{Connection, Error as TransportError, Interest, Message, S
 
 use super::{
     Error,
+    form::Body,
     greeting::Found,
     message::{HEADER_BYTES, Header, kind, status},
     reconnect::{Address, Begin, News, Search},
@@ -417,14 +418,14 @@ impl Core {
         &mut self,
         id: u32,
         sent: &mut Option<u64>,
-        bytes: &[u8],
-    ) -> Result<Step<Message>, Error> {
+        body: &Body<&[u8]>,
+    ) -> Result<Step<Body<Message>>, Error> {
         self.look_for_daemon();
         self.pump();
         if let Some((header, mut reply)) = self.reply.take() {
             reply.skip(HEADER_BYTES);
             return match header.status {
-                status::OK => Ok(Step::Done(reply)),
+                status::OK => Ok(Step::Done(Body { form: header.form(), bytes: reply })),
                 status::FULL => Err(Error::CommandsFull { commands: header.total.get() }),
                 _ => Err(Error::Unanswered),
             };
@@ -433,7 +434,8 @@ impl Core {
             Some(epoch) if epoch != self.epoch || self.connection.is_none() => Err(Error::DaemonGone),
             Some(_) => Ok(Step::Wait(Interest::DATA)),
             None => {
-                if self.ask(Header { id: id.into(), ..Header::new(kind::COMMAND) }, bytes)?.is_none() {
+                let header = Header { id: id.into(), ..Header::with_form(kind::COMMAND, body.form) };
+                if self.ask(header, body.bytes)?.is_none() {
                     return Ok(self.waiting(Interest::BOTH));
                 }
                 (*sent, self.awaited) = (Some(self.epoch), Some(id));

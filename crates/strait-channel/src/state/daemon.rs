@@ -11,12 +11,13 @@ use std::{
     time::Instant,
 };
 
-use strait_frame::{Codec, EncodeError, Raw, Sink};
+use strait_frame::{Codec, Raw};
 use strait_transport::{Error as TransportError, Interrupt, Limits, Listener, Options, StateWriter, WaitSet};
 
 use super::{
     Command, Config, Error, SERVICE,
     checkpoint::{self, Checkpoint},
+    form::encode,
     inbox::Inbox,
     server::Server,
     session::Shared,
@@ -85,23 +86,7 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
     ///
     /// [`Error::ValueTooLarge`], [`Error::Encode`]: nothing is published then. [`Error::Transport`] in a forked child.
     pub fn publish(&mut self, value: &T) -> Result<u64, Error> {
-        let max = self.writer.max_value_bytes();
-        let wanted = C::size_hint(value).clamp(1, max);
-        if self.encoded.len() < wanted {
-            self.encoded.resize(wanted, 0);
-        }
-        let len = match encode::<T, C>(value, &mut self.encoded) {
-            Ok(len) => len,
-            Err(EncodeError::TooLarge { .. }) => {
-                let need = C::encoded_len(value).map_err(|error| Error::Encode(error.to_string()))?;
-                if need > max {
-                    return Err(Error::ValueTooLarge { need, max });
-                }
-                self.encoded.resize(need.max(self.encoded.len()), 0);
-                encode::<T, C>(value, &mut self.encoded).map_err(|error| Error::Encode(error.to_string()))?
-            }
-            Err(error) => return Err(Error::Encode(error.to_string())),
-        };
+        let len = encode::<T, C>(value, &mut self.encoded, self.writer.max_value_bytes())?;
         let version = self.writer.write(&self.encoded[..len]).map_err(too_large)?;
         self.published();
         Ok(version)
@@ -180,12 +165,6 @@ fn too_large(error: TransportError) -> Error {
         TransportError::TooLarge { need, max } => Error::ValueTooLarge { need, max },
         other => other.into(),
     }
-}
-
-fn encode<T: ?Sized, C: Codec<T>>(value: &T, span: &mut [u8]) -> Result<usize, EncodeError> {
-    let mut sink = Sink::new(span);
-    C::encode(value, &mut sink)?;
-    Ok(sink.len())
 }
 
 impl<T: ?Sized, C: Codec<T>> fmt::Debug for Daemon<T, C> {

@@ -30,12 +30,26 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
-    /// The value could not be encoded. Nothing was published.
+    /// The value, command or answer could not be encoded. Nothing was published or sent.
     #[error("the value cannot be encoded: {0}")]
     Encode(String),
-    /// The published bytes are no value of the type.
-    #[error("the published bytes are no value of this type: {0}")]
+    /// The bytes of a value, a command or an answer are no value of the type.
+    #[error("the bytes are no value of this type: {0}")]
     Decode(DecodeError),
+    /// A command or an answer of another type than it was opened as.
+    #[error(
+        "{what} has codec {} and schema {:#018x}, expected codec {} and schema {:#018x} (0 raw, 1 rkyv, 2 postcard; \
+         0 and 0 are plain bytes): use the same types on both sides",
+        found.0, found.1, expected.0, expected.1
+    )]
+    OtherType {
+        /// The command or the answer.
+        what: &'static str,
+        /// Its codec and schema.
+        found: (u8, u64),
+        /// Those of the type that it was opened as.
+        expected: (u8, u64),
+    },
     /// Nothing was published yet.
     #[error("the daemon has published nothing yet")]
     Empty,

@@ -8,16 +8,21 @@ use std::{
     time::Instant,
 };
 
+use strait_frame::Codec;
 use strait_transport::{Message, WaitSet};
 
-use super::message::{HEADER_BYTES, status};
+use super::{
+    Error,
+    form::{Body, Form},
+    message::{HEADER_BYTES, Header, status},
+};
 
 /// An answer, for the session of `client`.
 pub(super) struct Answer {
     pub(super) client: u64,
     pub(super) id: u32,
     pub(super) status: u8,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -129,12 +134,34 @@ impl Command {
     /// Answers the shell that asked, and nobody else. Never waits for it. What is longer than a message of the connection
     /// can be (a quarter of the daemon's `ring_bytes`, less 48 bytes) reaches the shell as unanswered.
     pub fn reply(mut self, bytes: &[u8]) {
-        self.answer(status::OK, bytes);
+        self.answer(status::OK, Body { form: Form::BYTES, bytes: bytes.to_vec() });
     }
 
-    fn answer(&mut self, status: u8, body: &[u8]) {
+    /// Opens a command that was [asked](super::blocking::Shell::ask) as a value of `Q`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherType`] for a command of another type or of plain bytes, [`Error::Decode`].
+    pub fn open<Q: ?Sized, C: Codec<Q>>(&self) -> Result<C::Held<Message>, Error> {
+        let form = Header::of(&self.body).map_or(Form::BYTES, |header| header.form());
+        let bytes = Message::from_bytes(self, self.body.timestamp(), self.body.transport());
+        Body { form, bytes }.open::<Q, C>("the command")
+    }
+
+    /// As [`reply`](Self::reply), with a value of `A`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Encode`]; the shell is told that there is no answer then.
+    pub fn reply_with<A: ?Sized, C: Codec<A>>(mut self, answer: &A) -> Result<(), Error> {
+        let body = Body::encode::<A, C>(answer)?;
+        self.answer(status::OK, body);
+        Ok(())
+    }
+
+    fn answer(&mut self, status: u8, body: Body<Vec<u8>>) {
         if let Some(inbox) = self.inbox.take() {
-            inbox.answer(Answer { client: self.client, id: self.id, status, body: body.to_vec() });
+            inbox.answer(Answer { client: self.client, id: self.id, status, body });
         }
     }
 }
@@ -149,7 +176,7 @@ impl std::ops::Deref for Command {
 
 impl Drop for Command {
     fn drop(&mut self) {
-        self.answer(status::UNANSWERED, &[]);
+        self.answer(status::UNANSWERED, Body { form: Form::BYTES, bytes: Vec::new() });
     }
 }
 

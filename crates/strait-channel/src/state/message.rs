@@ -5,6 +5,8 @@ use zerocopy::{
     little_endian::{U32, U64},
 };
 
+use super::form::Form;
+
 /// Bytes of a header. A body of 16-byte units stays aligned behind it.
 pub(super) const HEADER_BYTES: usize = size_of::<Header>();
 
@@ -45,8 +47,11 @@ pub(super) mod status {
 pub(super) struct Header {
     pub(super) kind: u8,
     pub(super) status: u8,
-    pub(super) reserved: [u8; 2],
+    /// Of the body of a command or an answer.
+    pub(super) codec: u8,
+    pub(super) reserved: u8,
     pub(super) id: U32,
+    /// In a command and an answer: the schema of the body.
     pub(super) version: U64,
     pub(super) total: U64,
     pub(super) offset: U64,
@@ -57,6 +62,15 @@ const _: () = assert!(size_of::<Header>() == 32);
 impl Header {
     pub(super) fn new(kind: u8) -> Self {
         Self { kind, ..Self::default() }
+    }
+
+    /// A header whose body is of that form.
+    pub(super) fn with_form(kind: u8, form: Form) -> Self {
+        Self { codec: form.codec, version: form.schema.into(), ..Self::new(kind) }
+    }
+
+    pub(super) fn form(&self) -> Form {
+        Form { codec: self.codec, schema: self.version.get() }
     }
 
     /// The header at the start of a message.

@@ -41,6 +41,7 @@ mod config;
 mod core;
 mod daemon;
 mod error;
+mod form;
 mod greeting;
 mod inbox;
 mod message;

@@ -8,6 +8,7 @@ use std::{
 use strait_transport::{Connection, Error, Interest, Message, SendError, Transport};
 
 use super::{
+    form::{Body, Form},
     inbox::{Answer, Inbox},
     message::{HEADER_BYTES, Header, kind, status},
 };
@@ -163,12 +164,12 @@ impl Session {
     /// Takes the answer to one of this shell's commands.
     pub(super) fn answer(&mut self, answer: Answer) {
         let Answer { id, mut status, mut body, .. } = answer;
-        if body.len() > self.body_bytes() {
-            tracing::warn!(target: "strait", need = body.len(), max = self.body_bytes(), "an answer to a command is too long");
-            (status, body) = (status::UNANSWERED, Vec::new());
+        if body.bytes.len() > self.body_bytes() {
+            tracing::warn!(target: "strait", need = body.bytes.len(), max = self.body_bytes(), "an answer to a command is too long");
+            (status, body) = (status::UNANSWERED, Body { form: Form::BYTES, bytes: Vec::new() });
         }
-        let header = Header { id: id.into(), status, ..Header::new(kind::REPLY) };
-        self.outbox.push_back((header, body));
+        let header = Header { id: id.into(), status, ..Header::with_form(kind::REPLY, body.form) };
+        self.outbox.push_back((header, body.bytes));
     }
 
     fn body_bytes(&self) -> usize {

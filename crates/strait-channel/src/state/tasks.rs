@@ -12,6 +12,7 @@ use strait_transport::{Error as TransportError, Message, Options, Transport};
 use super::{
     Error, Value,
     core::{Core, Step},
+    form::{Body, Form},
     greeting,
     reconnect::{Address, Search},
 };
@@ -81,9 +82,32 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
     ///
     /// As [`blocking::Shell::command`](super::blocking::Shell::command).
     pub async fn command(&mut self, bytes: &[u8], deadline: Instant) -> Result<Message, Error> {
+        let body = Body { form: Form::BYTES, bytes };
+        Ok(self.send_command(&body, deadline).await?.bytes)
+    }
+
+    /// As [`blocking::Shell::ask`](super::blocking::Shell::ask).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn ask<Q: ?Sized, A: ?Sized>(
+        &mut self,
+        question: &Q,
+        deadline: Instant,
+    ) -> Result<<C as Codec<A>>::Held<Message>, Error>
+    where
+        C: Codec<Q> + Codec<A>,
+    {
+        let Body { form, bytes } = Body::encode::<Q, C>(question)?;
+        let answer = self.send_command(&Body { form, bytes: &bytes }, deadline).await?;
+        answer.open::<A, C>("the answer")
+    }
+
+    async fn send_command(&mut self, body: &Body<&[u8]>, deadline: Instant) -> Result<Body<Message>, Error> {
         let id = self.core.begin_command();
         let mut sent = None;
-        self.drive(deadline, "the answer to the command", |core| core.step_command(id, &mut sent, bytes)).await
+        self.drive(deadline, "the answer to the command", |core| core.step_command(id, &mut sent, body)).await
     }
 
     async fn drive<R>(
