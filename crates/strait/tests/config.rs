@@ -1,14 +1,14 @@
 //! Configurations from every way in, and what they come to.
 
 use std::{
-    os::unix::fs::MetadataExt,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     time::{Duration, Instant},
 };
 
 use strait::{
     Config, TransportKind,
-    config::{ConfigError, Direction, KNOBS, Medium, Trust},
-    transport::{Connection, Interest, Listener, Options, Transport, local},
+    config::{Backpressure, ConfigError, Direction, KNOBS, Medium, Trust},
+    transport::{Connection, Interest, Listener, Options, StateWriter, Transport, local},
 };
 
 #[track_caller]
@@ -54,6 +54,10 @@ fn properties_that_cannot_be_are_named() {
     names(&error(&[("bidirectional", "maybe")]), "bidirectional", "true or false");
     names(&error(&[("shm_size", "65536"), ("max_message_size", "65536")]), "shm_size", "max_message_size");
     names(&error(&[("ring_size", "1")]), "ring_size", "ring_buffer_capacity");
+    names(&error(&[("state_commands", "0")]), "state_commands", "1 to 4096");
+    let both = [("max_message_size", "4096"), ("stream_backpressure", "drop_newest"), ("state_commands", "5")];
+    let config = Config::from_properties(both).unwrap().config;
+    assert_eq!((config.stream_backpressure, config.state_commands), (Backpressure::DropNewest, 5));
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn every_knob_is_set_by_name_and_by_variable_and_has_the_default_that_it_says() 
         let text = match (knob.name, knob.default) {
             ("max_message_bytes", _) => "1000",
             ("spin_us" | "spin_async_us" | "cpu", _) => "0",
-            ("runtime_dir", _) => "/run/x",
+            ("runtime_dir" | "state_checkpoint", _) => "/run/x",
             (_, default) => default,
         };
         let mut config = Config::default();
@@ -72,7 +76,7 @@ fn every_knob_is_set_by_name_and_by_variable_and_has_the_default_that_it_says() 
         }
         let variable = format!("STRAIT_{}", knob.name.to_uppercase());
         assert_eq!(Config::default().with_env([(variable.as_str(), text)]).unwrap(), config);
-        if !matches!(knob.name, "runtime_dir") {
+        if !matches!(knob.name, "runtime_dir" | "state_checkpoint") {
             names(&Config::default().with_env([(variable, "nonsense")]).unwrap_err(), knob.name, knob.range);
         }
     }
@@ -95,6 +99,10 @@ fn ranges_are_checked_by_the_builder_and_the_defaults_are_those_of_the_options()
     names(&builder().max_message_bytes(Some(65_521)).build().unwrap_err(), "max_message_bytes", "at most 65520");
     names(&builder().max_in_flight(0).build().unwrap_err(), "max_in_flight", "1 to 4096");
     names(&builder().queue_window(0).build().unwrap_err(), "queue_window", "1 to 4096");
+    names(&builder().state_max_value_bytes(0).build().unwrap_err(), "state_max_value_bytes", "1 to 268435456");
+    names(&builder().stream_send_timeout_ms(3_600_001).build().unwrap_err(), "stream_send_timeout_ms", "0 to 3600000");
+    let crowd = Config { max_clients: 65_537, ..Config::default() };
+    names(&crowd.state_config().unwrap_err(), "max_clients", "1 to 65536");
     let (ours, theirs) = (Config::default().options().unwrap(), Options::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     assert_eq!(Config::default().queue_settings().unwrap(), strait::queue::Settings::default());
@@ -137,6 +145,28 @@ fn every_knob_of_a_connection_reaches_its_options() {
     let polling = config.polling().unwrap();
     assert_eq!((polling.cpus, polling.max_batch), (vec![0], 2));
     std::thread::spawn(move || config.pin_current_thread().unwrap()).join().unwrap();
+}
+
+#[test]
+fn every_knob_of_streams_and_states_reaches_its_part_and_the_defaults_are_theirs() {
+    let (stream, state) = (Config::default().stream_config().unwrap(), Config::default().state_config().unwrap());
+    assert_eq!(format!("{stream:?}"), format!("{:?}", strait::stream::Config::default()));
+    let theirs = strait::state::Config { options: Options::default(), ..Default::default() };
+    assert_eq!(format!("{state:?}"), format!("{theirs:?}"));
+    let config = Config::builder()
+        .stream_backpressure(Backpressure::Fail)
+        .stream_send_timeout_ms(0)
+        .state_max_value_bytes(7)
+        .state_commands(8)
+        .max_clients(9)
+        .state_checkpoint(Some("/x/y".into()))
+        .build()
+        .unwrap();
+    let (stream, state) = (config.stream_config().unwrap(), config.state_config().unwrap());
+    assert_eq!((stream.backpressure, stream.send_timeout), (strait::stream::Backpressure::Fail, None));
+    assert_eq!((state.max_value_bytes, state.commands, state.max_clients), (7, 8, 9));
+    assert_eq!(state.checkpoint.as_deref(), Some(std::path::Path::new("/x/y")));
+    state.check().unwrap();
 }
 
 #[test]
@@ -224,11 +254,22 @@ fn memory_required_is_what_the_kernel_counts_for_the_segments() {
     }
 }
 
+#[test]
+fn the_memory_of_a_state_is_what_the_kernel_counts_for_its_segment() {
+    for max_value_bytes in [1, 4096, 1 << 20, 1_000_003] {
+        let config = Config { state_max_value_bytes: max_value_bytes, ..Config::default() };
+        let writer = StateWriter::create("memory", max_value_bytes as usize, 0).unwrap();
+        let memory = std::fs::File::from(writer.memory().as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
+        let required = config.memory_required().unwrap().state_segment_bytes;
+        assert_eq!((memory.len(), 512 * memory.blocks()), (required, required), "{max_value_bytes}");
+    }
+}
+
 #[cfg(feature = "toml")]
 #[test]
 fn toml_is_read_and_what_is_wrong_in_it_is_told_by_its_place() {
     let config = Config::from_toml(
-        "ring_bytes = 1048576\ntrust = \"in_place\"\nmedium = \"shared\"\ndirection = \"one_way\"\nspin_us = 3\nqueue_capacity = 7\n",
+        "ring_bytes = 1048576\ntrust = \"in_place\"\nmedium = \"shared\"\ndirection = \"one_way\"\nspin_us = 3\nqueue_capacity = 7\nstream_backpressure = \"drop_newest\"\nstate_commands = 5\n",
     )
     .unwrap();
     let expected = Config::builder()
@@ -238,6 +279,8 @@ fn toml_is_read_and_what_is_wrong_in_it_is_told_by_its_place() {
         .direction(Direction::OneWay)
         .spin_us(Some(3))
         .queue_capacity(7)
+        .stream_backpressure(Backpressure::DropNewest)
+        .state_commands(5)
         .build()
         .unwrap();
     assert_eq!(config, expected);

@@ -65,6 +65,19 @@ words! {
 }
 
 words! {
+    /// What a stream does with a message that there is no room for.
+    Backpressure {
+        /// Waits for room.
+        #[default]
+        Block = "block",
+        /// Fails at once.
+        Fail = "fail",
+        /// Drops it, and counts it.
+        DropNewest = "drop_newest",
+    }
+}
+
+words! {
     /// Which ways messages go.
     Direction {
         /// Both: each side has a ring of `ring_bytes`.
@@ -249,6 +262,16 @@ knobs! {
     max_ring_bytes: u64 = 64 << 20, "67108864", "4096 to 67108864", |bytes| (4096..=64 << 20).contains(bytes);
     /// Longest control frame.
     max_control_bytes: u32 = 4096, "4096", "2048 to 1048576", |bytes| (2048..=1 << 20).contains(bytes);
+    /// What a `send` of a stream does where there is no room.
+    stream_backpressure: Backpressure = Backpressure::Block, "block", "block, fail or drop_newest", |_| true;
+    /// How long such a `send` waits, in ms; 0 for ever.
+    stream_send_timeout_ms: u64 = 30_000, "30000", "0 to 3600000", |ms| *ms <= 3_600_000;
+    /// The longest value of a state, in bytes. Its memory is three times that.
+    state_max_value_bytes: u64 = 1 << 20, "1048576", "1 to 268435456", |bytes| (1..=256 << 20).contains(bytes);
+    /// Commands of one shell that may be without an answer.
+    state_commands: u32 = 64, "64", "1 to 4096", |commands| (1..=4096).contains(commands);
+    /// The file that a state's checkpoints go to, and from which its next daemon goes on.
+    state_checkpoint: Option<PathBuf> = None, "", "a file", |_| true;
     /// Items that the owner of a queue holds at most.
     queue_capacity: u32 = 1024, "1024", "1 to 16777216", |items| (1..=1 << 24).contains(items);
     /// Bytes of these items at which producers wait too.

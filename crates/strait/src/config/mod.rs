@@ -2,7 +2,7 @@
 //!
 //! A [`Config`] comes from code ([`Config::builder`]), from a preset, from TOML (feature `toml`, or any other serde format), from
 //! the environment or from a table of properties. It is turned into what the parts take: [`Config::options`] for connections,
-//! [`Config::queue_settings`], [`Config::polling`].
+//! [`Config::stream_config`], [`Config::state_config`], [`Config::queue_settings`], [`Config::polling`].
 //!
 //! ```
 //! use strait::Config;
@@ -41,13 +41,15 @@ mod knobs;
 mod properties;
 
 pub use error::ConfigError;
-pub use knobs::{Builder, Config, Direction, KNOBS, Knob, Medium, Trust};
+pub use knobs::{Backpressure, Builder, Config, Direction, KNOBS, Knob, Medium, Trust};
 pub use properties::Properties;
 
 use std::time::Duration;
 
-use strait_channel::queue::Settings;
+use strait_channel::{queue::Settings, state, stream};
+use strait_region::{HEADER_BYTES, LayoutCursor};
 use strait_rpc::blocking::Polling;
+use strait_seqlock::snapshot::Geometry;
 use strait_transport::{Connection, HonestPeer, Limits, MIN_RING_BYTES, Options, PinError, Receive, ValidArchives};
 
 /// What connections of a [`Config`] take, in bytes.
@@ -63,6 +65,8 @@ pub struct MemoryRequired {
     pub pooled_buffer_bytes: u64,
     /// What a process keeps of them at most while nobody uses them, besides 4 MiB for each of its threads.
     pub pool_bytes: u64,
+    /// The segment of a published state, one for its daemon and all of its shells: allocated in full when it is made.
+    pub state_segment_bytes: u64,
 }
 
 impl MemoryRequired {
@@ -147,6 +151,45 @@ impl Config {
         })
     }
 
+    /// How a stream is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`options`](Self::options).
+    pub fn stream_config(&self) -> Result<stream::Config, ConfigError> {
+        Ok(stream::Config {
+            options: self.options()?,
+            backpressure: match self.stream_backpressure {
+                Backpressure::Block => stream::Backpressure::Block,
+                Backpressure::Fail => stream::Backpressure::Fail,
+                Backpressure::DropNewest => stream::Backpressure::DropNewest,
+            },
+            send_timeout: match self.stream_send_timeout_ms {
+                0 => None,
+                ms => Some(Duration::from_millis(ms)),
+            },
+        })
+    }
+
+    /// How a daemon publishes its state.
+    ///
+    /// # Errors
+    ///
+    /// As [`options`](Self::options); [`ConfigError::OutOfRange`] for `max_clients` beyond 65,536.
+    pub fn state_config(&self) -> Result<state::Config, ConfigError> {
+        let options = self.options()?;
+        if self.max_clients > 65_536 {
+            return Err(ConfigError::range("max_clients", self.max_clients, "1 to 65536 for a state"));
+        }
+        Ok(state::Config {
+            max_value_bytes: self.state_max_value_bytes as usize,
+            commands: self.state_commands as usize,
+            max_clients: self.max_clients,
+            checkpoint: self.state_checkpoint.clone(),
+            options,
+        })
+    }
+
     /// How a server that polls does so: from one thread, on `cpu`, `batch` messages in a turn.
     ///
     /// # Errors
@@ -189,7 +232,19 @@ impl Config {
             receiver_segment_bytes: bytes(self.receiver_ring_bytes()),
             pooled_buffer_bytes: largest.max(256).next_power_of_two(),
             pool_bytes: 64 << 20,
+            state_segment_bytes: self.state_segment_bytes()?,
         })
+    }
+
+    /// A header, a line of constants, and three slots.
+    fn state_segment_bytes(&self) -> Result<u64, ConfigError> {
+        let field = "state_max_value_bytes";
+        let too_long = |_| ConfigError::range(field, self.state_max_value_bytes, "what this machine can address");
+        let max = usize::try_from(self.state_max_value_bytes).map_err(|_| too_long(()))?;
+        let geometry = Geometry::new(max).and_then(|geometry| geometry.at(HEADER_BYTES + 128));
+        let mut cursor = LayoutCursor::new();
+        cursor.place(geometry.map_err(|_| too_long(()))?.end() as u64, 1).map_err(|_| too_long(()))?;
+        cursor.total(HEADER_BYTES as u64).map_err(|_| too_long(()))
     }
 
     /// Largest message in bytes: what the ring allows.

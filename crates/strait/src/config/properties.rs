@@ -70,6 +70,10 @@ impl Config {
                     config.direction = if flag(key, text)? { Direction::Duplex } else { Direction::OneWay };
                 }
                 "create_shm" => binds = Some(flag(key, text)?),
+                // What a ring does not have: no property stands for it, so that the knob is its name.
+                knob if ["stream_", "state_", "queue_"].iter().any(|part| knob.starts_with(part)) => {
+                    config.set(knob, text)?
+                }
                 other => return Err(ConfigError::Unknown { name: other.into(), known: KNOWN.to_vec() }),
             }
         }
