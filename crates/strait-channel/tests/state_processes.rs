@@ -9,7 +9,11 @@ use strait_channel::{
 };
 
 mod state_support;
-use state_support::{Process, alone, config, descriptors, ends_by, options, role, say, soon, until_told};
+use state_support::{
+    config, descriptors, ends_by, options,
+    process::{Process, alone, say, until_told},
+    role, soon, spawn,
+};
 
 /// How late a survivor may be while many processes share few cores.
 const STORM: Duration = Duration::from_secs(2);
@@ -23,6 +27,8 @@ fn child() {
         "writer" => write_on(&options),
         "daemon" => serve(&options),
         "reader" => read_on(&options),
+        "saver" => save_on(&options),
+        "commander" => command_on(&options),
         "idle" => {
             let _shell = Shell::<[u8]>::connect_with("state", &options).unwrap();
             say("connected");
@@ -58,6 +64,42 @@ fn serve(options: &Options) {
     }
 }
 
+/// A state in a file of the test's directory.
+fn saved(options: &Options) -> Config {
+    let file = options.runtime_dir.as_ref().unwrap().join("saved");
+    Config { checkpoint: Some(file), ..config(options) }
+}
+
+/// Publishes large values of one byte, and writes each to the file.
+fn save_on(options: &Options) {
+    let mut daemon = Daemon::<[u8]>::create("state", &saved(options)).unwrap();
+    let mut told = false;
+    loop {
+        let value = vec![daemon.version() as u8; LARGE];
+        daemon.publish_bytes(&value).unwrap();
+        daemon.checkpoint().unwrap();
+        if !std::mem::replace(&mut told, true) {
+            say("saving");
+        }
+    }
+}
+
+/// Commands, waits and reads until the test closes its input.
+fn command_on(options: &Options) {
+    let mut shell = Shell::<[u8]>::connect_with("state", options).unwrap();
+    let end = std::thread::spawn(until_told);
+    say("commanding");
+    let mut turn = 0u64;
+    while !end.is_finished() {
+        turn += 1;
+        assert_eq!(*shell.command(&turn.to_le_bytes(), soon()).unwrap(), turn.to_le_bytes());
+        shell.changed(soon()).unwrap();
+        assert_eq!(shell.read(soon()).unwrap().len(), 8);
+    }
+    assert_eq!(shell.epoch(), 1);
+    say(&format!("turns {turn}"));
+}
+
 /// Reads until it has seen 20 values, each of them whole.
 fn read_on(options: &Options) {
     let mut shell = Shell::<[u8]>::connect_with("state", options).unwrap();
@@ -90,9 +132,9 @@ fn no_value_is_torn_and_every_shell_gets_on_while_a_daemon_writes_without_end() 
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut writer = Process::start("writer", &options);
+    let mut writer = spawn("writer", &options);
     writer.hears("publishing");
-    let mut readers: Vec<Process> = (0..8).map(|_| Process::start("reader", &options)).collect();
+    let mut readers: Vec<Process> = (0..8).map(|_| spawn("reader", &options)).collect();
     for reader in &mut readers {
         assert!(reader.hears("seen ").starts_with("20"));
     }
@@ -104,7 +146,7 @@ fn thirty_two_shells_keep_the_last_value_of_a_killed_daemon_and_find_the_next() 
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut daemon = Process::start("daemon", &options);
+    let mut daemon = spawn("daemon", &options);
     daemon.hears("publishing");
     let before = descriptors();
     let mut shells: Vec<_> = (0..32).map(|_| Shell::<[u8]>::connect_with("state", &options).unwrap()).collect();
@@ -121,7 +163,7 @@ fn thirty_two_shells_keep_the_last_value_of_a_killed_daemon_and_find_the_next() 
         let waited = ends_by(deadline, STORM, || shell.changed(deadline));
         assert!(matches!(waited, Err(Error::TimedOut { .. })));
     }
-    let mut daemon = Process::start("daemon", &options);
+    let mut daemon = spawn("daemon", &options);
     daemon.hears("publishing");
     for shell in &mut shells {
         shell.changed(soon()).unwrap();
@@ -138,7 +180,7 @@ fn a_stopped_daemon_is_read_as_ever_and_what_asks_it_ends_by_its_deadline() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut daemon = Process::start("daemon", &options);
+    let mut daemon = spawn("daemon", &options);
     daemon.hears("publishing");
     let mut shell = Shell::<[u8]>::connect_with("state", &options).unwrap();
     shell.read(soon()).unwrap();
@@ -163,7 +205,7 @@ fn shells_that_are_stopped_killed_or_never_read_hold_up_nobody_and_leave_nothing
     let options = options(dir.path());
     let mut daemon = Daemon::<[u8]>::create("state", &Config { max_clients: 8, ..config(&options) }).unwrap();
     let before = descriptors();
-    let mut idle: Vec<Process> = (0..4).map(|_| Process::start("idle", &options)).collect();
+    let mut idle: Vec<Process> = (0..4).map(|_| spawn("idle", &options)).collect();
     idle.iter_mut().for_each(|shell| drop(shell.hears("connected")));
     idle[0].stop();
     idle[1].stop();
@@ -188,7 +230,7 @@ fn a_daemon_killed_at_any_point_leaves_a_whole_value_and_every_call_ends() {
     let options = options(dir.path());
     let mut shell: Option<Shell<[u8]>> = None;
     for round in 0..12u64 {
-        let mut writer = Process::start("writer", &options);
+        let mut writer = spawn("writer", &options);
         writer.hears("publishing");
         let shell = shell.get_or_insert_with(|| Shell::connect_with("state", &options).unwrap());
         shell.changed(soon()).unwrap();
@@ -203,5 +245,83 @@ fn a_daemon_killed_at_any_point_leaves_a_whole_value_and_every_call_ends() {
         assert_eq!(value.len(), LARGE);
         assert!(value.iter().all(|byte| *byte == (value.version() - 1) as u8), "a torn value of a dead daemon");
         assert!(value.stale_since().is_some());
+    }
+}
+
+#[test]
+fn a_checkpoint_is_whole_wherever_its_daemon_is_killed() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut last = 0;
+    for round in 0..16u64 {
+        let mut saver = spawn("saver", &options);
+        saver.hears("saving");
+        std::thread::sleep(Duration::from_micros(round * round * 131 % 7000));
+        saver.kill();
+        let daemon = Daemon::<[u8]>::create("state", &saved(&options)).unwrap();
+        assert!(daemon.version() > last, "{} after {last}", daemon.version());
+        last = daemon.version();
+        let value = Shell::<[u8]>::connect_with("state", &options).unwrap().read(soon()).unwrap();
+        assert_eq!((value.len(), value.version()), (LARGE, last));
+        assert!(value.iter().all(|byte| *byte == (last - 1) as u8), "a torn checkpoint");
+        daemon.checkpoint().unwrap();
+        let is_left = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.unwrap().file_name().to_string_lossy().starts_with("saved.")
+        };
+        let runtime_dir = options.runtime_dir.as_ref().unwrap();
+        assert!(!std::fs::read_dir(runtime_dir).unwrap().any(is_left), "a half-written file stays");
+    }
+}
+
+#[test]
+fn shells_stopped_or_killed_in_the_middle_of_a_call_go_on_or_are_gone_and_hold_up_nobody() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut daemon = Daemon::<[u8]>::create("state", &config(&options)).unwrap();
+    daemon.publish(&[0; 8]).unwrap();
+    let end = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ended = end.clone();
+    let owner = std::thread::spawn(move || {
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            if let Some(command) = daemon.command(Instant::now() + Duration::from_millis(1)) {
+                let answer = command.to_vec();
+                command.reply(&answer);
+            }
+            daemon.publish(&daemon.version().to_le_bytes()).unwrap();
+        }
+    });
+    let mut shell = Shell::<[u8]>::connect_with("state", &options).unwrap();
+    let start = || {
+        let mut shell = spawn("commander", &options);
+        shell.hears("commanding");
+        shell
+    };
+    let before = descriptors();
+    let mut shells: Vec<Process> = (0..4).map(|_| start()).collect();
+    for round in 0..40usize {
+        std::thread::sleep(Duration::from_micros((round * round * 97 % 3000) as u64));
+        let victim = &mut shells[round % 4];
+        if round % 5 == 4 {
+            std::mem::replace(victim, start()).kill();
+        } else {
+            victim.stop();
+        }
+        let deadline = soon();
+        let asked = Instant::now();
+        assert_eq!(&*shell.command(b"there?", deadline).unwrap(), b"there?");
+        shell.changed(deadline).unwrap();
+        assert!(asked.elapsed() < STORM, "{:?} beside a stopped shell", asked.elapsed());
+        victim.signal(Signal::CONT);
+    }
+    shells.into_iter().for_each(Process::ends_well);
+    end.store(true, std::sync::atomic::Ordering::Relaxed);
+    owner.join().unwrap();
+    drop(shell);
+    let until = soon();
+    while descriptors() > before {
+        assert!(Instant::now() < until, "{} descriptors, before {before}", descriptors());
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -65,6 +65,34 @@ fn shells_in_text_as_json_and_as_a_live_page_show_what_one_daemon_publishes() {
     }
 }
 
+/// A Chromium on the PATH.
+fn chromium() -> Option<std::path::PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"];
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .flat_map(|dir| names.map(|name| dir.join(name)))
+        .find(|path| path.is_file())
+}
+
+#[test]
+fn a_browser_draws_the_page_from_its_events() {
+    let Some(chromium) = chromium() else {
+        println!("skipped: no chromium on the PATH");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (_daemon, _) = start(dir.path(), &["daemon", "--every-ms", "20"]);
+    let (_web, url) = start(dir.path(), &["web", "--listen", "127.0.0.1:0"]);
+    // It may dump the page before the first event has come: then once more.
+    let mut drawn = (0..5).map(|_| {
+        let mut browser = Command::new("timeout");
+        browser.arg("20").arg(&chromium).args(["--headless", "--no-sandbox", "--disable-gpu"]);
+        browser.args(["--virtual-time-budget=3000", "--dump-dom"]);
+        browser.arg(format!("--user-data-dir={}", dir.path().join("profile").display())).arg(&url);
+        String::from_utf8(browser.output().unwrap().stdout).unwrap()
+    });
+    assert!(drawn.any(|page| page.contains(" written</td>")), "the page never draws what its events say");
+}
+
 #[test]
 fn a_shell_without_a_daemon_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use strait_channel::{
 };
 use strait_transport::{Error as TransportError, Refusal};
 
-use super::support::{LATE, NAME, OWNERS, PATIENCE, Running, Scratch, alone, until};
+use super::support::{LATE, NAME, OWNERS, PATIENCE, Running, Scratch, process::alone, until};
 
 fn acknowledged() -> Settings {
     Settings { acknowledged: true, ..Settings::default() }
@@ -108,6 +108,41 @@ fn a_full_queue_holds_producers_back_by_its_capacity_and_their_window() {
         producer.flush(PATIENCE).unwrap();
         assert_eq!(owner.end().high_water, 40);
     }
+}
+
+#[test]
+fn a_batch_comes_whole_and_in_order_and_says_how_many_found_room_in_time() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let owner = Running::start(Settings { capacity: 8, window: 4, ..acknowledged() }, &scratch.options());
+    let (mut producer, mut worker) = (scratch.producer(), scratch.worker(3));
+    let numbers: Vec<[u8; 8]> = (0..3_000u64).map(u64::to_le_bytes).collect();
+    let items = |from: usize| numbers[from..].iter().map(|number| &number[..]);
+    assert_eq!(producer.push_batch(std::iter::empty(), PATIENCE).unwrap(), 0);
+    let (begin, timeout) = (Instant::now(), Duration::from_millis(50));
+    let first = producer.push_batch(items(0), timeout).unwrap();
+    in_time(begin, timeout);
+    assert_eq!(first, 12, "the queue and the window");
+    assert!(matches!(producer.push_batch(items(first), timeout), Err(Error::Full)));
+    let rest = std::thread::spawn(move || {
+        let items = numbers[first..].iter().map(|number| &number[..]);
+        let pushed = producer.push_batch(items, PATIENCE).unwrap();
+        producer.drain(PATIENCE).unwrap();
+        let huge = vec![0; producer.max_item_bytes() + 1];
+        let some = [&b"fits"[..], &huge, b"fits too"];
+        assert_eq!(producer.push_batch(some, PATIENCE).unwrap(), 1, "it stops at what cannot be pushed");
+        let error = producer.push_batch(some[1..].iter().copied(), PATIENCE).unwrap_err();
+        assert!(matches!(error, Error::Transport(TransportError::TooLarge { .. })), "{error}");
+        pushed
+    });
+    for number in 0..3_000u64 {
+        let item = worker.pop(PATIENCE).unwrap().unwrap();
+        assert_eq!(*item, number.to_le_bytes());
+        worker.ack(item).unwrap();
+    }
+    assert_eq!(&*worker.pop(PATIENCE).unwrap().unwrap(), b"fits");
+    assert_eq!(rest.join().unwrap(), 3_000 - first);
+    assert_eq!(owner.end().pushed, 3_001);
 }
 
 #[test]
@@ -375,10 +410,13 @@ fn async_participants_wait_push_and_pop_by_their_deadlines() {
             for number in 12..3_000u64 {
                 producer.push(&number.to_le_bytes(), PATIENCE).await.unwrap();
             }
+            let more: Vec<[u8; 8]> = (3_000..4_000u64).map(u64::to_le_bytes).collect();
+            let pushed = producer.push_batch(more.iter().map(|number| &number[..]), PATIENCE).await.unwrap();
+            assert_eq!(pushed, 1_000);
             producer.drain(PATIENCE).await.unwrap();
         };
         let pops = async {
-            for number in 0..3_000u64 {
+            for number in 0..4_000u64 {
                 let item = worker.pop(PATIENCE).await.unwrap().unwrap();
                 assert_eq!(*item, number.to_le_bytes());
                 worker.ack(item).unwrap();
@@ -387,5 +425,5 @@ fn async_participants_wait_push_and_pop_by_their_deadlines() {
         };
         tokio::join!(pushes, pops);
     });
-    assert_eq!(owner.end().acked, 3_000);
+    assert_eq!(owner.end().acked, 4_000);
 }

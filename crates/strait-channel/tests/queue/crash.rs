@@ -15,7 +15,9 @@ use strait_channel::{
 use strait_transport::Error as TransportError;
 
 use super::support::{
-    LATE, NAME, OWNERS, Owner, PATIENCE, Process, Producer, Running, Scratch, Worker, alone, say, until, until_told,
+    LATE, NAME, OWNERS, Owner, PATIENCE, Producer, Running, Scratch, Worker,
+    process::{Process, alone, say, until_told},
+    spawn, until,
 };
 
 /// By how much a call may miss its deadline while processes are killed.
@@ -105,15 +107,14 @@ fn storm(owner: Running, scratch: &Scratch, kill_a_producer: bool) -> (HashMap<u
     let mut started = Vec::new();
     let mut start = || {
         let name = names.next().unwrap();
-        let mut worker = Process::start(&format!("work {name} 100"), scratch);
+        let mut worker = spawn(&format!("work {name} 100"), scratch);
         worker.hears("working");
         started.push(scratch.path().join(name));
         worker
     };
     let mut workers: Vec<_> = (0..3).map(|_| start()).collect();
-    let mut producers: Vec<_> = (0..PRODUCERS)
-        .map(|index| Process::start(&format!("produce {} {COUNT}", index * 1_000_000), scratch))
-        .collect();
+    let mut producers: Vec<_> =
+        (0..PRODUCERS).map(|index| spawn(&format!("produce {} {COUNT}", index * 1_000_000), scratch)).collect();
     let mut victim = kill_a_producer.then(|| producers.remove(0));
     let total = if kill_a_producer { (PRODUCERS - 1) * COUNT } else { PRODUCERS * COUNT };
     for _ in 0..6 {
@@ -189,7 +190,7 @@ fn the_death_of_a_worker_is_noticed_while_the_owner_is_busy() {
     for (name, start) in OWNERS {
         let scratch = Scratch::new();
         let owner = start(Settings { acknowledged: true, ..Settings::default() }, &scratch.options());
-        let mut slow = Process::start("work slow 10000000", &scratch);
+        let mut slow = spawn("work slow 10000000", &scratch);
         slow.hears("working");
         let (mut producer, mut worker) = (scratch.producer(), scratch.worker(64));
         let pushing = std::thread::spawn(move || while producer.push(b"12345678", PATIENCE).is_ok() {});
@@ -231,7 +232,7 @@ fn what_a_killed_producer_had_pushed_is_kept_in_order_and_without_a_gap() {
 fn a_killed_owner_ends_its_participants_with_what_it_had_not_acknowledged() {
     let _alone = alone();
     let scratch = Scratch::new();
-    let mut owner = Process::start("own acknowledged", &scratch);
+    let mut owner = spawn("own acknowledged", &scratch);
     owner.hears("ready");
     let (mut producer, mut worker, mut idle) = (scratch.producer(), scratch.worker(4), scratch.worker(4));
     for number in 0..64u64 {
@@ -283,7 +284,7 @@ fn a_killed_owner_ends_its_participants_with_what_it_had_not_acknowledged() {
 fn calls_end_by_their_deadlines_while_the_owner_is_stopped_and_go_on_afterwards() {
     let _alone = alone();
     let scratch = Scratch::new();
-    let mut owner = Process::start("own", &scratch);
+    let mut owner = spawn("own", &scratch);
     owner.hears("ready");
     let (mut producer, mut worker) = (scratch.producer(), scratch.worker(4));
     producer.push(b"first", PATIENCE).unwrap();
@@ -324,7 +325,7 @@ fn stopped_and_killed_owners_end_every_call_by_its_deadline_in_a_storm() {
     let scratch = Scratch::new();
     let mut dice = Dice::new();
     for _ in 0..4 {
-        let mut owner = Process::start("own acknowledged", &scratch);
+        let mut owner = spawn("own acknowledged", &scratch);
         owner.hears("ready");
         let timeout = Duration::from_millis(300);
         std::thread::scope(|scope| {
@@ -389,9 +390,9 @@ fn cpu(pid: u32) -> Duration {
 fn idle_workers_and_their_owner_cost_nothing_even_while_a_dead_producer_waits_at_a_full_queue() {
     let _alone = alone();
     let scratch = Scratch::new();
-    let mut owner = Process::start("own acknowledged", &scratch);
+    let mut owner = spawn("own acknowledged", &scratch);
     owner.hears("ready");
-    let mut worker = Process::start("work idle 0", &scratch);
+    let mut worker = spawn("work idle 0", &scratch);
     worker.hears("working");
     let used = |pids: &[u32]| pids.iter().map(|pid| cpu(*pid)).sum::<Duration>();
     let idle = [owner.pid(), worker.pid()];
@@ -402,7 +403,7 @@ fn idle_workers_and_their_owner_cost_nothing_even_while_a_dead_producer_waits_at
     assert!(spent < Duration::from_millis(5), "{spent:?} of processor time in 500 ms");
     // Nobody works now, and the queue fills up.
     worker.kill();
-    let producer = Process::start("produce 0 100000", &scratch);
+    let producer = spawn("produce 0 100000", &scratch);
     let mut probe = scratch.producer();
     until("the queue is full", || probe.push(b"x", Duration::from_millis(20)).is_err());
     producer.kill();

@@ -10,7 +10,7 @@ use strait_transport::{
     Connection, Error as TransportError, Interest, Limits, Listener, SendError, Transport, TransportKind, Wake,
 };
 
-use super::support::{NAME, OWNERS, PATIENCE, Producer, Scratch, Worker, alone, until};
+use super::support::{NAME, OWNERS, PATIENCE, Producer, Scratch, Worker, process::alone, until};
 
 /// A message, as docs/PROTOCOL.md has it.
 fn frame(kind: u8, flags: u8, number: u32, id: u64, body: &[u8]) -> Vec<u8> {

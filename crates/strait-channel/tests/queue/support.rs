@@ -1,15 +1,14 @@
 //! What the tests share: a runtime directory of their own, owners that end with their test, children that are this binary again.
 
+#[path = "../process_support/mod.rs"]
+pub(crate) mod process;
+
 use std::{
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use strait_channel::{
     Options, Raw,
     queue::{Error, Settings, Stats, blocking},
@@ -25,12 +24,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) type Owner = blocking::Owner<[u8], Raw>;
 pub(crate) type Producer = blocking::Producer<[u8], Raw>;
 pub(crate) type Worker = blocking::Worker<[u8], Raw>;
-
-/// What is measured at 100 ms must not run beside the storms: one test at a time.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A runtime directory that goes with the test.
 pub(crate) struct Scratch(tempfile::TempDir);
@@ -133,94 +126,15 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-const ROLE: &str = "STRAIT_TEST_ROLE";
-const DIR: &str = "STRAIT_TEST_DIR";
-
 /// The entry of the children. As a test, it does nothing.
 #[test]
 fn child() {
-    if let Ok(role) = std::env::var(ROLE) {
-        let dir = PathBuf::from(std::env::var_os(DIR).unwrap());
+    if let Some((role, dir)) = process::role() {
         super::crash::play(&role, &dir, &options_in(&dir));
     }
 }
 
-/// Says one line to the test.
-pub(crate) fn say(line: &str) {
-    let mut out = std::io::stdout();
-    writeln!(out, "{line}").unwrap();
-    out.flush().unwrap();
-}
-
-/// Waits until the test closes this child's input.
-pub(crate) fn until_told() {
-    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-}
-
-/// A child; killed when dropped.
-pub(crate) struct Process {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Process {
-    /// Runs this binary again, in `role`, whose parts are separated by spaces.
-    pub(crate) fn start(role: &str, scratch: &Scratch) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "support::child", "--nocapture", "--test-threads=1"]);
-        command.env(ROLE, role).env(DIR, scratch.path());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, input, output }
-    }
-
-    /// Waits until the child has said `word`, and returns the rest of that line.
-    #[track_caller]
-    pub(crate) fn hears(&mut self, word: &str) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(self.output.read_line(&mut line).unwrap() > 0, "the child ended before it said {word:?}");
-            // The test harness writes on the same line.
-            if let Some((_, rest)) = line.trim_end().split_once(word) {
-                return rest.trim().to_owned();
-            }
-        }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Kills it, and waits until it is gone.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Closes the child's input and waits for its good end.
-    #[track_caller]
-    pub(crate) fn ends_well(mut self) {
-        self.input = None;
-        let start = Instant::now();
-        loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => return assert!(status.success(), "{status}"),
-                None => assert!(start.elapsed() < 3 * PATIENCE, "the child does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Runs this binary again, in `role`, whose parts are separated by spaces.
+pub(crate) fn spawn(role: &str, scratch: &Scratch) -> process::Process {
+    process::Process::start("support::child", role, scratch.path())
 }
