@@ -25,9 +25,10 @@ use crate::{
     runner::{JsonRow, Plan},
 };
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "floor-relay",
     "strait-shm-blocking",
+    "strait-shm-blocking-batch16",
     "strait-shm-blocking-acked",
     "strait-socket-blocking",
     "strait-socket-blocking-acked",
@@ -171,7 +172,14 @@ pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
         (true, "producer") => produce(role, &mut Bare::connect(&options, b"producer")?),
         (true, _) => work(role, &mut Bare::connect(&options, b"worker")?),
         (false, "owner") => own(&options, name.ends_with("-acked")),
-        (false, "producer") => produce(role, &mut patiently(|| blocking::Producer::connect_with(QUEUE, &options))?),
+        (false, "producer") => {
+            let mut producer = patiently(|| blocking::Producer::connect_with(QUEUE, &options))?;
+            if name.contains("-batch16") {
+                let items = vec![vec![0; role.engine.payload_bytes]; 16];
+                return produce(role, &mut Batches { producer, items, filled: 0 });
+            }
+            produce(role, &mut producer)
+        }
         (false, _) => work(role, &mut patiently(|| blocking::Worker::connect_with(QUEUE, PREFETCH, &options))?),
     }
 }
@@ -227,6 +235,28 @@ impl Pop for blocking::Worker<[u8], Raw> {
 
     fn transport(&self) -> TransportKind {
         blocking::Worker::transport(self)
+    }
+}
+
+/// The same in batches of 16.
+struct Batches {
+    producer: blocking::Producer<[u8], Raw>,
+    items: Vec<Vec<u8>>,
+    filled: usize,
+}
+
+impl Push for Batches {
+    fn push(&mut self, item: &[u8]) -> Result<(), Box<dyn Error>> {
+        self.items[self.filled].copy_from_slice(item);
+        self.filled += 1;
+        if self.filled == self.items.len() {
+            self.filled = 0;
+            let pushed = self.producer.push_batch(self.items.iter().map(|item| &item[..]), PATIENCE)?;
+            if pushed < self.items.len() {
+                return Err("a batch found no room".into());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,17 +11,18 @@ use strait_transport::{Connection, Error as TransportError, Interest, Options, T
 pub use super::owner::threads::{Owner, OwnerHandle};
 use super::{
     error::{Error, Unacknowledged},
-    join::{Joined, Joining},
+    join::{Joined, Joining, after},
     message::Part,
     owner::identify,
     producer,
+    without_waits::{producer_without_waits, worker_without_waits},
     worker::{self, Item},
 };
 
 /// Connects and joins.
 fn join<T: ?Sized, C: Codec<T>>(name: &str, part: Part, options: &Options) -> Result<(Connection, Joined), Error> {
     let options = identify::<C, T>(options);
-    let deadline = Instant::now().checked_add(options.limits.handshake_timeout);
+    let deadline = after(options.limits.handshake_timeout);
     let mut joining = Joining::begin(Connection::connect(name, &options)?, part)?;
     loop {
         if let Some(joined) = joining.answer()? {
@@ -31,11 +32,6 @@ fn join<T: ?Sized, C: Codec<T>>(name: &str, part: Part, options: &Options) -> Re
             return Err(TransportError::TimedOut { what: "joining the queue" }.into());
         }
     }
-}
-
-/// The moment after `timeout`; `None` where there is none that far.
-fn after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
 }
 
 /// Pushes items of type `T` into a queue, in order.
@@ -63,16 +59,6 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
         Ok(Self { core: producer::Core::new(connection, joined) })
     }
 
-    /// Pushes an item, where there is room for it now.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] where there is none; [`Error::OwnerGone`]; [`Error::Transport`] for an item that is too large or cannot be
-    /// encoded. The item was not pushed then.
-    pub fn try_push(&mut self, item: &T) -> Result<(), Error> {
-        self.core.try_push(item)
-    }
-
     /// Pushes an item, and waits up to `timeout` until there is room for it. That it was pushed does not mean that the owner has
     /// it: see [`flush`](Self::flush).
     ///
@@ -89,6 +75,38 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
             let deadline = *deadline.get_or_insert_with(|| after(timeout));
             if self.wait(self.core.interest(), deadline)? == Wake::TimedOut {
                 return Err(Error::Full);
+            }
+        }
+    }
+
+    /// Pushes items with one publication for all that find room together, and waits up to `timeout` for room for the rest.
+    /// Returns how many were pushed, in order: fewer than there are where the time was up, or where one cannot be pushed, as a
+    /// push of that one says. What `items` yields is out of the owner's sight until there is no more or no room.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push), where it stopped at the first.
+    pub fn push_batch<'a>(&mut self, items: impl IntoIterator<Item = &'a T>, timeout: Duration) -> Result<usize, Error>
+    where
+        T: 'a,
+    {
+        let mut items = items.into_iter();
+        let (mut next, mut pushed, mut deadline) = (items.next(), 0, None);
+        loop {
+            let (staged, stopped) = self.core.stage_batch(&mut next, &mut items);
+            pushed += staged;
+            match stopped {
+                Err(Error::Full) => {}
+                Err(error) if pushed == 0 => return Err(error),
+                // What was pushed is told first; whoever comes back for the rest learns why it stopped.
+                Ok(()) | Err(_) => return Ok(pushed),
+            }
+            let deadline = *deadline.get_or_insert_with(|| after(timeout));
+            match self.wait(self.core.interest(), deadline) {
+                Ok(Wake::TimedOut) if pushed == 0 => return Err(Error::Full),
+                Err(error) if pushed == 0 => return Err(error),
+                Ok(Wake::TimedOut) | Err(_) => return Ok(pushed),
+                Ok(_) => {}
             }
         }
     }
@@ -127,36 +145,9 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
     fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error> {
         self.core.connection.wait_ready(interest, deadline).map_err(|error| self.core.failed(error))
     }
-
-    /// What the owner has acknowledged, as far as it was heard: [`flush`](Self::flush) and a push that finds no room listen.
-    pub fn unacknowledged(&self) -> Unacknowledged {
-        self.core.unacknowledged()
-    }
-
-    /// Largest item, encoded, in bytes.
-    pub fn max_item_bytes(&self) -> usize {
-        self.core.max_item_bytes()
-    }
-
-    /// Over what the connection runs now.
-    pub fn transport(&self) -> TransportKind {
-        self.core.connection.transport()
-    }
 }
 
-impl<T: ?Sized, C: Codec<T>> Drop for Producer<T, C> {
-    /// Leaves in good order: the owner takes what was pushed. While the connection is on its socket, what that has no room for is
-    /// lost: [`flush`](Self::flush) first.
-    fn drop(&mut self) {
-        self.core.leave();
-    }
-}
-
-impl<T: ?Sized, C: Codec<T>> fmt::Debug for Producer<T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("unacknowledged", &self.core.unacknowledged()).finish_non_exhaustive()
-    }
-}
+producer_without_waits!();
 
 /// Pops items of type `T` from a queue.
 pub struct Worker<T: ?Sized, C: Codec<T> = Rkyv> {
@@ -184,15 +175,6 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
         Ok(Self { core: worker::Core::new(connection, joined) })
     }
 
-    /// The next item, if one is here.
-    ///
-    /// # Errors
-    ///
-    /// As [`pop`](Self::pop).
-    pub fn try_pop(&mut self) -> Result<Option<Item<T, C>>, Error> {
-        self.core.try_pop()
-    }
-
     /// Waits up to `timeout` for the next item; `None` where none came. A worker that waits costs nothing.
     ///
     /// In a queue without acknowledgements a worker tells the owner what it has taken when it asks for an item that is not here
@@ -212,34 +194,6 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
                 return Ok(None);
             }
         }
-    }
-
-    /// Is done with an item. Never waits; where the connection has no room, the word goes out with the next call. In a queue
-    /// without acknowledgements it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OwnerGone`]; [`Error::Transport`] of kind `Usage` for an item of another worker.
-    pub fn ack(&mut self, item: Item<T, C>) -> Result<(), Error> {
-        self.core.close_item(item.id(), None)
-    }
-
-    /// Gives an item of an acknowledged queue back, for any worker, behind all that wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`ack`](Self::ack); [`Error::Transport`] of kind `Usage` in a queue without acknowledgements.
-    pub fn give_back(&mut self, item: Item<T, C>) -> Result<(), Error> {
-        self.core.close_item(item.id(), Some(false))
-    }
-
-    /// Has an item of an acknowledged queue thrown away: the owner counts it as lost.
-    ///
-    /// # Errors
-    ///
-    /// As [`give_back`](Self::give_back).
-    pub fn discard(&mut self, item: Item<T, C>) -> Result<(), Error> {
-        self.core.close_item(item.id(), Some(true))
     }
 
     /// Waits up to `timeout` until all acknowledgements have left this process.
@@ -264,32 +218,6 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
     fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Result<Wake, Error> {
         self.core.connection.wait_ready(interest, deadline).map_err(|error| self.core.failed(error))
     }
-
-    /// Whether the queue's items are acknowledged, as its owner has decided.
-    pub fn is_acknowledged(&self) -> bool {
-        self.core.is_acknowledged()
-    }
-
-    /// Items that this worker has been given and has not acknowledged.
-    pub fn unacknowledged(&self) -> Unacknowledged {
-        self.core.unacknowledged()
-    }
-
-    /// Over what the connection runs now.
-    pub fn transport(&self) -> TransportKind {
-        self.core.connection.transport()
-    }
 }
 
-impl<T: ?Sized, C: Codec<T>> Drop for Worker<T, C> {
-    /// Leaves in good order: items that it has not popped, or not acknowledged, go to others.
-    fn drop(&mut self) {
-        self.core.leave();
-    }
-}
-
-impl<T: ?Sized, C: Codec<T>> fmt::Debug for Worker<T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("unacknowledged", &self.core.unacknowledged()).finish_non_exhaustive()
-    }
-}
+worker_without_waits!();

@@ -1,6 +1,6 @@
 //! How a participant comes and goes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use strait_transport::{Connection, Error as TransportError, SendError, Transport};
 
@@ -8,6 +8,11 @@ use super::{
     error::corrupt,
     message::{Message, Part},
 };
+
+/// The moment after `timeout`; `None` where there is none that far.
+pub(super) fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
 
 /// A participant that has said what it is and waits for the owner's word.
 pub(crate) struct Joining {

@@ -27,6 +27,7 @@ mod producer;
 mod settings;
 #[cfg(feature = "tokio")]
 mod tasks;
+mod without_waits;
 mod worker;
 
 pub use error::{Error, Unacknowledged};

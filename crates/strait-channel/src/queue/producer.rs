@@ -59,6 +59,36 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
 
     /// Pushes, where there is room.
     pub(crate) fn try_push(&mut self, item: &T) -> Result<(), Error> {
+        self.stage(item)?;
+        self.publish()
+    }
+
+    /// Shows the owner what was staged.
+    pub(crate) fn publish(&mut self) -> Result<(), Error> {
+        self.connection.publish().map_err(|error| self.failed(error))
+    }
+
+    /// Stages `next` and all that comes behind it, as far as there is room, and publishes them at once. Says how many, and leaves
+    /// in `next` what found none.
+    pub(crate) fn stage_batch<'a>(
+        &mut self,
+        next: &mut Option<&'a T>,
+        rest: &mut impl Iterator<Item = &'a T>,
+    ) -> (usize, Result<(), Error>) {
+        let (mut staged, mut stopped) = (0, Ok(()));
+        while let Some(item) = *next {
+            stopped = self.stage(item);
+            if stopped.is_err() {
+                break;
+            }
+            staged += 1;
+            *next = rest.next();
+        }
+        (staged, self.publish().and(stopped))
+    }
+
+    /// Pushes without showing it to the owner yet, where there is room.
+    fn stage(&mut self, item: &T) -> Result<(), Error> {
         // Not for each item: while there is window left, the owner's word can wait.
         if self.pushed - self.accepted > self.window / 2 {
             self.hear()?;
@@ -75,7 +105,7 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
             }
         }
         self.pushed += 1;
-        self.connection.publish().map_err(|error| self.failed(error))
+        Ok(())
     }
 
     fn send(&mut self, item: &T) -> Result<(), SendError> {

@@ -51,6 +51,7 @@ mod session;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod value;
+mod without_waits;
 
 pub use config::Config;
 pub use daemon::Daemon;

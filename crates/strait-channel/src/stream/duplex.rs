@@ -62,12 +62,14 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Duplex<T, C> {
 /// let thread = std::thread::spawn(move || {
 ///     let mut right: Duplex = stream::duplex("talk", &other, Duration::from_secs(5))?;
 ///     right.send(b"good morning")?;
-///     Ok::<_, stream::Error>(right.recv()?.unwrap().to_vec())
+///     let heard = right.recv()?.unwrap().to_vec();
+///     Ok::<_, stream::Error>((heard, right))
 /// });
 /// let mut left: Duplex = stream::duplex("talk", &config, Duration::from_secs(5))?;
 /// left.send(b"good evening")?;
 /// assert_eq!(&*left.recv()?.unwrap(), b"good morning");
-/// assert_eq!(thread.join().unwrap()?, b"good evening");
+/// let (heard, _right) = thread.join().unwrap()?; // it stays until both have heard
+/// assert_eq!(heard, b"good evening");
 /// # std::fs::remove_dir_all(dir).unwrap();
 /// # Ok::<(), stream::Error>(())
 /// ```
