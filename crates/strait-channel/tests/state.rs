@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use strait_channel::{
-    Error as TransportError, Options, Postcard, Refusal,
+    Error as TransportError, Options, Postcard, Refusal, Rkyv,
     state::{Config, Daemon, Error, blocking::Shell},
 };
 
@@ -212,6 +212,33 @@ fn a_typed_command_is_opened_and_answered_as_its_types_and_no_others() {
     let refused = owner.join().unwrap();
     assert_eq!(refused.len(), 2);
     assert!(matches!(refused[1], Error::OtherType { found: (0, 0), expected: (2, _), .. }), "{}", refused[1]);
+}
+
+#[test]
+fn a_command_of_archives_is_read_as_an_archive_on_memory_and_on_the_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    for shared_memory in [true, false] {
+        let options = Options { shared_memory, ..options(dir.path()) };
+        let daemon = Daemon::<String, Rkyv>::create("archives", &config(&options)).unwrap();
+        let mut shell = Shell::<String, Rkyv>::connect_with("archives", &options).unwrap();
+        let owner = std::thread::spawn(move || {
+            for _ in 0..3 {
+                let command = daemon.command(soon()).unwrap();
+                let question = command.open::<(u128, Vec<String>), Rkyv>().unwrap();
+                let answer = (
+                    question.0.to_native() + 1,
+                    question.1.iter().map(|word| word.as_str()).collect::<Vec<_>>().join("-"),
+                );
+                command.reply_with::<(u128, String), Rkyv>(&answer).unwrap();
+            }
+        });
+        for len in [0, 1, 40] {
+            let words = vec!["a word".to_owned(); len];
+            let answer = shell.ask::<(u128, Vec<String>), (u128, String)>(&(1 << 90, words.clone()), soon()).unwrap();
+            assert_eq!((answer.0.to_native(), answer.1.as_str()), ((1 << 90) + 1, words.join("-").as_str()));
+        }
+        owner.join().unwrap();
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::{
     producer::{FROM_LISTENER, TO_LISTENER},
     received::Received,
     stats::Stats,
+    verbs::receives,
 };
 
 /// The end of a stream that receives. Made by [`Endpoint`](super::Endpoint) or [`local`](super::local).
@@ -47,56 +48,9 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Consumer<T, C> {
     }
 }
 
+receives!(Consumer);
+
 impl<T: ?Sized, C: Codec<T>> Consumer<T, C> {
-    /// Waits for the next message, as long as the producer lives; `None` once it has ended the stream.
-    ///
-    /// A message with a wrong checksum is discarded and counted; [`Received::lost_before`] of the next one shows it.
-    ///
-    /// # Errors
-    ///
-    /// `PeerGone` where the producer died, after all that it sent; [`Error::Decode`], after which the stream goes on; `Corrupt`.
-    #[inline]
-    pub fn recv(&mut self) -> Result<Option<Received<T, C>>, Error> {
-        self.inbound.recv_until(&mut self.connection, None)
-    }
-
-    /// The next message if it has come, `None` once the producer has ended the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Empty`] where none has; else as [`recv`](Self::recv).
-    #[inline]
-    pub fn try_recv(&mut self) -> Result<Option<Received<T, C>>, Error> {
-        self.inbound.try_recv(&mut self.connection)
-    }
-
-    /// As [`recv`](Self::recv), for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// `TimedOut`; else as [`recv`](Self::recv).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Received<T, C>>, Error> {
-        self.inbound.recv_until(&mut self.connection, Instant::now().checked_add(timeout))
-    }
-
-    /// Waits for the next message in a task. A future that is dropped has taken none.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub async fn recv_async(&mut self) -> Result<Option<Received<T, C>>, Error> {
-        std::future::poll_fn(|cx| self.inbound.poll_recv(&mut self.connection, cx)).await
-    }
-
-    /// Waits for a message, then gives `take` it and what has come with it, at most `max`; returns how many, 0 at the end.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), where nothing was taken before.
-    pub fn recv_batch(&mut self, max: usize, take: impl FnMut(Received<T, C>)) -> Result<usize, Error> {
-        self.inbound.recv_batch(&mut self.connection, max, take)
-    }
-
     /// Gives each message to `handle` on a thread of its own, kept on processor `cpu` where one is named.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use super::{
     producer::max_body_bytes,
     received::Received,
     stats::Stats,
+    verbs::{receives, sends},
 };
 
 /// One end of two streams, one each way: both sides send at will. Made by [`duplex`], [`Endpoint`] or
@@ -94,105 +95,10 @@ pub fn duplex<T: ?Sized, C: Codec<T>>(name: &str, config: &Config, timeout: Dura
     }
 }
 
+sends!(Duplex);
+receives!(Duplex);
+
 impl<T: ?Sized, C: Codec<T>> Duplex<T, C> {
-    /// As [`Producer::send`](super::Producer::send).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn send(&mut self, value: &T) -> Result<Sent, Error> {
-        self.out.send(&mut self.connection, |out, connection| out.stage::<T, C>(connection, value))
-    }
-
-    /// As [`Producer::try_send`](super::Producer::try_send).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn try_send(&mut self, value: &T) -> Result<(), Error> {
-        self.out.try_send::<T, C>(&mut self.connection, value)
-    }
-
-    /// As [`Producer::send_timeout`](super::Producer::send_timeout).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now().checked_add(timeout);
-        self.out.send_until(&mut self.connection, deadline, |out, connection| out.stage::<T, C>(connection, value))
-    }
-
-    /// As [`Producer::send_async`](super::Producer::send_async).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn send_async(&mut self, value: &T) -> Result<Sent, Error> {
-        std::future::poll_fn(|cx| self.out.poll_send::<T, C>(&mut self.connection, cx, value)).await
-    }
-
-    /// As [`Producer::send_batch`](super::Producer::send_batch).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn send_batch<'a>(&mut self, values: impl IntoIterator<Item = &'a T>) -> Result<usize, Error>
-    where
-        T: 'a,
-    {
-        self.out.send_batch::<T, C>(&mut self.connection, values)
-    }
-
-    /// As [`Consumer::recv`](super::Consumer::recv).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn recv(&mut self) -> Result<Option<Received<T, C>>, Error> {
-        self.inbound.recv_until(&mut self.connection, None)
-    }
-
-    /// As [`Consumer::try_recv`](super::Consumer::try_recv).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn try_recv(&mut self) -> Result<Option<Received<T, C>>, Error> {
-        self.inbound.try_recv(&mut self.connection)
-    }
-
-    /// As [`Consumer::recv_timeout`](super::Consumer::recv_timeout).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Received<T, C>>, Error> {
-        self.inbound.recv_until(&mut self.connection, Instant::now().checked_add(timeout))
-    }
-
-    /// As [`Consumer::recv_async`](super::Consumer::recv_async).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn recv_async(&mut self) -> Result<Option<Received<T, C>>, Error> {
-        std::future::poll_fn(|cx| self.inbound.poll_recv(&mut self.connection, cx)).await
-    }
-
-    /// As [`Consumer::recv_batch`](super::Consumer::recv_batch).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn recv_batch(&mut self, max: usize, take: impl FnMut(Received<T, C>)) -> Result<usize, Error> {
-        self.inbound.recv_batch(&mut self.connection, max, take)
-    }
-
     /// Ends this side's stream, and waits until what was sent has left this process, at most `timeout`. What the other side sends
     /// until it learns of that can still be received; after that it gets `Closed`.
     ///
@@ -213,11 +119,6 @@ impl<T: ?Sized, C: Codec<T>> Duplex<T, C> {
         self.out.add_to(&mut stats);
         self.inbound.add_to(&mut stats);
         stats
-    }
-
-    /// Largest encoded value that this end sends, in bytes.
-    pub fn max_message_bytes(&self) -> usize {
-        max_body_bytes(self.connection.limits())
     }
 
     /// Over what it runs now.

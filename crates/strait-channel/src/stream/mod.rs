@@ -39,6 +39,7 @@ mod plain;
 mod producer;
 mod received;
 mod stats;
+mod verbs;
 
 pub use callback::Callback;
 pub use config::{Backpressure, Config};

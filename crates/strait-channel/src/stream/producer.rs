@@ -16,6 +16,7 @@ use super::{
     header::HEADER_BYTES,
     outbound::{Outbound, Sent},
     stats::Stats,
+    verbs::sends,
 };
 
 /// The words that say which way a one-way stream goes.
@@ -54,61 +55,9 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Producer<T, C> {
     }
 }
 
+sends!(Producer);
+
 impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
-    /// Sends a message, as the chosen [`Backpressure`](super::Backpressure) says where there is no room.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] under `Fail`; `TimedOut` under `Block` after [`Config::send_timeout`]; `TooLarge`, `Encode`; `PeerGone` or
-    /// `Closed` where the consumer is gone, which a producer learns when the ring is full at the latest. The message was not
-    /// sent then.
-    #[inline]
-    pub fn send(&mut self, value: &T) -> Result<Sent, Error> {
-        self.out.send(&mut self.connection, |out, connection| out.stage::<T, C>(connection, value))
-    }
-
-    /// Sends a message if there is room now.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`]; else as [`send`](Self::send).
-    #[inline]
-    pub fn try_send(&mut self, value: &T) -> Result<(), Error> {
-        self.out.try_send::<T, C>(&mut self.connection, value)
-    }
-
-    /// Sends a message, waiting for room at most `timeout` whatever the backpressure.
-    ///
-    /// # Errors
-    ///
-    /// `TimedOut`; else as [`send`](Self::send).
-    pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now().checked_add(timeout);
-        self.out.send_until(&mut self.connection, deadline, |out, connection| out.stage::<T, C>(connection, value))
-    }
-
-    /// Sends a message in a task; waits for room without a timeout of its own. A future that is dropped has sent nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub async fn send_async(&mut self, value: &T) -> Result<Sent, Error> {
-        std::future::poll_fn(|cx| self.out.poll_send::<T, C>(&mut self.connection, cx, value)).await
-    }
-
-    /// Sends messages with one publish and one wake-up for all that find room together; returns how many were taken, those that
-    /// were dropped by choice included. Fewer than were given: the next call says why.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send), where it stopped at the first.
-    pub fn send_batch<'a>(&mut self, values: impl IntoIterator<Item = &'a T>) -> Result<usize, Error>
-    where
-        T: 'a,
-    {
-        self.out.send_batch::<T, C>(&mut self.connection, values)
-    }
-
     /// Ends the stream and waits until all that was sent has left this process, at most `timeout`. In shared memory it has once it
     /// is published.
     ///
@@ -129,11 +78,6 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
         let mut stats = Stats::of(&self.connection);
         self.out.add_to(&mut stats);
         stats
-    }
-
-    /// Largest encoded value, in bytes.
-    pub fn max_message_bytes(&self) -> usize {
-        max_body_bytes(self.connection.limits())
     }
 
     /// Over what the stream runs now.
