@@ -17,7 +17,9 @@ use std::{
 };
 
 use common::{Mapping, Random};
-use strait_mpmc::shared::{Geometry, Identity, Participant, PopError, PushError, Recovered, SharedQueue, process};
+use strait_mpmc::shared::{
+    AttachError, Geometry, Identity, Participant, PopError, PushError, Recovered, SharedQueue, process,
+};
 use strait_sync::{Words, WordsMut, primitive::Ordering};
 
 const ROLE: &str = "STRAIT_MPMC_ROLE";
@@ -317,4 +319,42 @@ fn a_stopped_process_is_not_dead_and_a_killed_one_is() {
     child.wait().unwrap();
     assert!(process::is_dead(info.pid, info.start_time), "nobody has this pid now");
     assert_eq!(queue.stats().freed_participants, 1);
+}
+
+/// A process in a pid namespace of its own, where the pids of others mean nothing.
+#[test]
+fn a_process_of_another_pid_namespace_is_refused_and_buries_nobody() {
+    const TEST: &str = "a_process_of_another_pid_namespace_is_refused_and_buries_nobody";
+    let queue_bytes = geometry().total_bytes() as usize;
+    if env::var_os(ROLE).is_some() {
+        let (memory, _log) = common::map(&file(env::var_os(FILE).unwrap().as_ref()), queue_bytes);
+        let queue = SharedQueue::open(memory).unwrap();
+        let (other, _) = queue.participants().next().unwrap();
+        assert!(process::is_dead(other.pid, other.start_time), "what it would be without the check");
+        assert_eq!(queue.recover(process::liveness), Ok(Recovered::default()));
+        assert!(matches!(queue.attach(Identity::current()), Err(AttachError::OtherNamespaces)));
+        return;
+    }
+    if !Command::new("unshare").args(["--pid", "--fork", "true"]).status().is_ok_and(|status| status.success()) {
+        println!("skipped: this user cannot make a pid namespace");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue");
+    let shared = file(&path);
+    shared.set_len(queue_bytes as u64 + 128).unwrap();
+    let (memory, _log) = common::map(&shared, queue_bytes);
+    let queue = SharedQueue::create(memory, geometry()).unwrap();
+    let participant = queue.attach(Identity::current()).unwrap();
+    let other = Command::new("unshare")
+        .args(["--pid", "--fork"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
+        .env(ROLE, "other")
+        .env(FILE, &path)
+        .output()
+        .unwrap();
+    assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
+    assert_eq!(queue.participants().count(), 1);
+    assert_eq!(participant.info().namespaces, process::namespaces());
 }

@@ -115,6 +115,9 @@ pub enum AttachError {
         /// The start time, in clock ticks since boot.
         start_time: u64,
     },
+    /// The queue was made in another pid or time namespace, where this process's pid and start time mean another process or
+    /// none: it would be taken for dead.
+    OtherNamespaces,
 }
 
 impl fmt::Display for AttachError {
@@ -130,6 +133,10 @@ impl fmt::Display for AttachError {
                     "pid {pid} (1 to 2^22 - 1) with start time {start_time} (below 2^42) is no process's identity"
                 )
             }
+            Self::OtherNamespaces => f.write_str(
+                "the queue was made in another pid or time namespace, where nobody could tell whether this process lives: run \
+                 all participants in the same container, or share its pid namespace",
+            ),
         }
     }
 }

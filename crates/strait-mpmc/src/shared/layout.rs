@@ -20,6 +20,8 @@ pub(super) mod header {
     pub(crate) const START: usize = 40;
     /// Nonzero once the queue is closed, so that a consumer need not read the producers' line to know that it isn't.
     pub(crate) const CLOSED: usize = 48;
+    /// The namespaces in which pids and start times are meant: see `process::namespaces`. 0 where that is not known.
+    pub(crate) const NAMESPACES: usize = 56;
 
     /// `straitMQ` as a little-endian word. Written last: memory without it is not a queue, or not yet.
     pub(crate) const MAGIC_VALUE: u64 = u64::from_le_bytes(*b"straitMQ");
@@ -81,7 +83,7 @@ pub(super) mod cell {
 }
 
 const _: () = {
-    assert!(header::CLOSED + 8 <= TAIL && totals::FREED + 8 <= PARTICIPANTS_AT && line::HIGH_WATER + 8 <= LINE);
+    assert!(header::NAMESPACES + 8 <= TAIL && totals::FREED + 8 <= PARTICIPANTS_AT && line::HIGH_WATER + 8 <= LINE);
     assert!(TAIL == 128 && HEAD == 256 && ITEMS == 384 && SPACE == 512);
     assert!(totals::SKIPPED == 640 && totals::LOST == 648 && totals::FREED == 656 && PARTICIPANTS_AT == 768);
 };

@@ -44,12 +44,15 @@ pub struct ParticipantInfo {
     pub pid: u32,
     /// When it started, in clock ticks since boot; 0 where that is not known.
     pub start_time: u64,
+    /// The pid and time namespaces in which both are meant, as [`process::namespaces`](super::process::namespaces) gives
+    /// them; 0 where that is not known.
+    pub namespaces: u64,
 }
 
 impl ParticipantInfo {
-    pub(super) fn from_word(id: u64, owner: u64) -> Option<Self> {
+    pub(super) fn from_word(id: u64, owner: u64, namespaces: u64) -> Option<Self> {
         let pid = (owner & ((1 << PID_BITS) - 1)) as u32;
-        (owner != 0).then_some(Self { id, pid, start_time: owner >> PID_BITS })
+        (owner != 0).then_some(Self { id, pid, start_time: owner >> PID_BITS, namespaces })
     }
 }
 
@@ -210,6 +213,7 @@ impl<M: WordsMut> Participant<M> {
             id: self.id,
             pid: self.owner as u32 & ((1 << PID_BITS) - 1),
             start_time: self.owner >> PID_BITS,
+            namespaces: self.queue.namespaces(),
         }
     }
 

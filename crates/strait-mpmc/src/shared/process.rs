@@ -1,9 +1,10 @@
 //! The kernel's word on whether a process is dead.
 //!
 //! The processes must see each other's pids and start times: one pid namespace, with its `/proc`, and one time namespace (the
-//! kernel tells start times as the reader's clock has them). Across either, a living process looks dead.
+//! kernel tells start times as the reader's clock has them). A queue says in which it was made; nobody else can take part, and
+//! to a process elsewhere everybody counts as alive.
 
-use std::{fs, string::String};
+use std::{fs, os::unix::fs::MetadataExt, string::String};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -20,12 +21,25 @@ impl Identity {
     }
 }
 
-/// For [`recover`](super::SharedQueue::recover): [`is_dead`] of a participant.
+/// The pid and the time namespace of this process, as one number; 0 where there is no `/proc` to ask. Source: namespaces(7).
+pub fn namespaces() -> u64 {
+    let of = |kind| fs::metadata(std::format!("/proc/self/ns/{kind}")).map_or(0, |namespace| namespace.ino());
+    // The kernel numbers namespaces with 32 bits; one without time namespaces (before 5.6) has only one.
+    match of("pid") {
+        0 => 0,
+        pid => pid << 32 | of("time") & u64::from(u32::MAX),
+    }
+}
+
+/// For [`recover`](super::SharedQueue::recover): [`is_dead`] of a participant, as far as it can be told from here.
 pub fn liveness(participant: ParticipantInfo) -> Liveness {
+    if participant.namespaces != 0 && participant.namespaces != namespaces() {
+        return Liveness::Alive;
+    }
     if is_dead(participant.pid, participant.start_time) { Liveness::Dead } else { Liveness::Alive }
 }
 
-/// Whether the process `pid` that started at `start_time` (0: unknown) has ended.
+/// Whether the process `pid`, of this process's namespaces, that started at `start_time` (0: unknown) has ended.
 ///
 /// It has if there is no such process, if its pidfd says that it ended (a zombie counts as ended), or if the one with
 /// this pid started at another time. Anything that keeps this from being known, such as a `/proc` that hides others, counts as

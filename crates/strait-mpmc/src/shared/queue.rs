@@ -51,6 +51,7 @@ impl<M: WordsMut> SharedQueue<M> {
         store(header::PARTICIPANTS, geometry.participants());
         store(header::START, start);
         store(header::CLOSED, 0);
+        store(header::NAMESPACES, namespaces());
         store(TAIL, start);
         store(HEAD, start);
         for offset in [ITEMS, SPACE, totals::SKIPPED, totals::LOST, totals::FREED] {
@@ -77,8 +78,8 @@ impl<M: WordsMut> SharedQueue<M> {
     /// [`OpenError`] where there is no queue, one of another version, or one that does not fit.
     pub fn open(memory: M) -> Result<Self, OpenError> {
         let len_bytes = memory.len_bytes() as u64;
-        if len_bytes < header::CLOSED as u64 + 8 {
-            return Err(OpenError::OutOfBounds { need_bytes: header::CLOSED as u64 + 8, len_bytes });
+        if len_bytes < header::NAMESPACES as u64 + 8 {
+            return Err(OpenError::OutOfBounds { need_bytes: header::NAMESPACES as u64 + 8, len_bytes });
         }
         let magic = memory.load(header::MAGIC);
         // ORDERING: Acquire; pairs with the release store in `create`.
@@ -102,12 +103,17 @@ impl<M: WordsMut> SharedQueue<M> {
     ///
     /// # Errors
     ///
-    /// [`AttachError::TooMany`] where all are taken, [`AttachError::Identity`] where that is nobody's identity.
+    /// [`AttachError::TooMany`] where all are taken, [`AttachError::Identity`] where that is nobody's identity,
+    /// [`AttachError::OtherNamespaces`] where the others could not tell whether this process lives.
     pub fn attach(&self, identity: Identity) -> Result<Participant<M>, AttachError>
     where
         M: Clone,
     {
         let owner = identity.to_word()?;
+        let (made_in, ours) = (self.namespaces(), namespaces());
+        if made_in != ours && made_in != 0 && ours != 0 {
+            return Err(AttachError::OtherNamespaces);
+        }
         let free = (0..self.geometry.participants()).find(|&id| {
             let at = self.geometry.line(id) + line::OWNER;
             self.memory.load(at) == 0 && self.memory.compare_exchange(at, 0, owner).is_ok()
@@ -192,9 +198,15 @@ impl<M: WordsMut> SharedQueue<M> {
     pub fn participants(&self) -> impl Iterator<Item = (ParticipantInfo, ParticipantStats)> {
         (0..self.geometry.participants()).filter_map(|id| {
             let at = self.geometry.line(id);
-            let info = ParticipantInfo::from_word(id, self.memory.load(at + line::OWNER))?;
+            let owner = self.memory.load(at + line::OWNER);
+            let info = ParticipantInfo::from_word(id, owner, self.namespaces())?;
             Some((info, ParticipantStats::read(&self.memory, at)))
         })
+    }
+
+    /// Where the participants' pids and start times are meant; 0 where that is not known.
+    pub(super) fn namespaces(&self) -> u64 {
+        self.memory.load(header::NAMESPACES)
     }
 
     /// Adds to one of the totals, which several recoveries may be counting in.
@@ -208,6 +220,14 @@ impl<M: WordsMut> SharedQueue<M> {
     pub(super) fn add_lost(&self, count: u64) {
         self.add(totals::LOST, count);
     }
+}
+
+/// Those of this process; 0 where that cannot be known.
+fn namespaces() -> u64 {
+    #[cfg(all(feature = "std", not(strait_loom)))]
+    return super::process::namespaces();
+    #[cfg(not(all(feature = "std", not(strait_loom))))]
+    0
 }
 
 fn fits(memory: &impl Words, geometry: &Geometry) -> Result<(), OpenError> {

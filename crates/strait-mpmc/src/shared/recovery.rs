@@ -65,7 +65,7 @@ impl<M: WordsMut> SharedQueue<M> {
         let mut dead = Dead::default();
         for id in 0..self.geometry.participants() {
             let owner = self.memory.load(self.geometry.line(id) + line::OWNER);
-            if let Some(info) = ParticipantInfo::from_word(id, owner)
+            if let Some(info) = ParticipantInfo::from_word(id, owner, self.namespaces())
                 && is_dead(info) == Liveness::Dead
             {
                 dead.owners[id as usize] = owner;
