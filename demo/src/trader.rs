@@ -87,6 +87,8 @@ pub struct Plan {
     pub load: Load,
     /// When they stop, where the load itself does not end earlier.
     pub duration: Option<Duration>,
+    /// Whether a client looks for its answer without ever sleeping.
+    pub polling: bool,
     /// How they connect.
     pub connection: ConnectionArgs,
     /// Whether to print JSON objects instead of text.
@@ -113,10 +115,10 @@ pub fn run(plan: &Plan, stop: &Arc<AtomicBool>) -> Vec<TraderError> {
     let (events, received) = mpsc::channel();
     let start = Instant::now();
     thread::scope(|scope| {
-        for (client, connection) in connections {
+        for (client, mut connection) in connections {
             let events = events.clone();
             scope.spawn(move || {
-                let result = run_client(plan, client, &connection, start, stop, &events);
+                let result = run_client(plan, client, &mut connection, start, stop, &events);
                 if result.is_err() {
                     stop.store(true, Relaxed);
                 }

@@ -116,6 +116,15 @@ fn an_exchange_that_polls_serves_all_and_counts_them() {
 }
 
 #[test]
+fn traders_that_poll_on_their_cores_get_every_answer() {
+    let exchange = Exchange::open(&["--polling", "1", "--pin"]);
+    let totals = totals(&exchange.trade(&["3", "orders", "200", "--json", "--polling", "--pin"]).output().unwrap());
+    assert_eq!(totals.len(), 3);
+    assert!(totals.iter().all(|total| (&total["requests"], &total["transport"]) == (&200.into(), &"shared".into())));
+    exchange.close(input_ends);
+}
+
+#[test]
 fn a_termination_signal_closes_the_exchange_in_good_order() {
     let exchange = Exchange::open(&[]);
     let summary = exchange.close(|process| {

@@ -28,6 +28,7 @@ use strait_demo::{
         cargo run --release --bin trader 16 bytes 20000                    echo 20,000 bytes until Ctrl-C\n  \
         cargo run --release --bin trader 4 orders 100000                   100,000 orders from each client\n  \
         cargo run --release --bin trader -- 1 bytes 64 --pin --seconds 5   flags come after `--`\n  \
+        cargo run --release --bin trader -- 1 bytes 64 --polling --pin     a thread that never sleeps, on its core\n  \
         cargo run --release --bin trader -- 1 bytes 60000 --reply-bytes 8  large requests, small answers\n  \
         STRAIT_DISABLE_SHM=1 cargo run --release --bin trader 16 bytes 20000   without shared memory"
 )]
@@ -39,6 +40,9 @@ struct Cli {
     load: LoadArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
+    /// Look for answers without ever sleeping, once they come through shared memory: each client polls from its thread
+    #[arg(long, global = true)]
+    polling: bool,
     /// Stop after so many seconds, such as 5 or 0.5
     #[arg(long, value_name = "S", value_parser = seconds, global = true)]
     seconds: Option<Duration>,
@@ -103,6 +107,7 @@ fn main() -> ExitCode {
             LoadArgs::Bytes { size, reply_bytes } => Load::Bytes { size: size as usize, digest: reply_bytes.is_some() },
         },
         duration: cli.seconds,
+        polling: cli.polling,
         connection: cli.connection,
         json: cli.json,
         counts: cli.counts,

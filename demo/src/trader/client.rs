@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait::{TransportKind, rpc::blocking::Client};
+use strait::{
+    TransportKind,
+    rpc::blocking::{Client, ClientPolling},
+};
 
 use super::{Plan, TraderError, work::Work};
 use crate::{
@@ -31,13 +34,18 @@ pub(super) enum Event {
 pub(super) fn run_client(
     plan: &Plan,
     client: usize,
-    connection: &Client<ExchangeRequest, ExchangeReply>,
+    connection: &mut Client<ExchangeRequest, ExchangeReply>,
     start: Instant,
     stop: &AtomicBool,
     events: &Sender<Event>,
 ) -> Result<(), TraderError> {
     if plan.connection.pin {
         pin::pin_to_core(2 * client).map_err(|source| TraderError::Pin { client, source })?;
+    }
+    if plan.polling {
+        // Where it is: it was pinned above, or is not to be.
+        let polling = ClientPolling { cpu: None, idle: None };
+        connection.set_polling(&polling).map_err(|source| TraderError::Call { client, call: 0, source })?;
     }
     let mut counter = Counter { client, events, start, window: Window::default(), from: start, seconds: 0, on: None };
     let mut work = Work::new(plan.load, client);

@@ -3,10 +3,12 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use strait_frame::{Codec, Rkyv};
-#[cfg(not(strait_loom))]
-use strait_transport::Options;
 use strait_transport::{Connection, Stats, TransportKind};
+#[cfg(not(strait_loom))]
+use strait_transport::{Options, pin_current_thread};
 
+#[cfg(not(strait_loom))]
+use crate::driver::ClientPolling;
 use crate::{
     DEFAULT_DEADLINE,
     deadline::Deadline,
@@ -70,6 +72,28 @@ where
     /// Sets how long calls may take from now on (default 30 s; `None` waits without end).
     pub fn set_deadline(&mut self, deadline: Option<Duration>) {
         self.deadline = deadline;
+    }
+
+    /// Lets threads that call here poll: whoever waits for an answer goes on looking for it for as long as `polling` says, and
+    /// then sleeps. The calling thread is kept on its processor, if there is one; a thread that has several clients polls each while
+    /// it waits there. Once the connection runs over memory: on a socket a thread sleeps as ever.
+    ///
+    /// ```no_run
+    /// use strait_rpc::blocking::{Client, ClientPolling};
+    ///
+    /// let mut client: Client<u64, u64> = Client::connect("doubler")?;
+    /// client.set_polling(&ClientPolling { cpu: Some(3), idle: None })?; // this thread is on processor 3 from now on
+    /// # Ok::<(), strait_rpc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pin`] where there is no such processor; then nothing has changed.
+    #[cfg(not(strait_loom))]
+    pub fn set_polling(&mut self, polling: &ClientPolling) -> Result<(), Error> {
+        polling.cpu.map_or(Ok(()), pin_current_thread)?;
+        self.driver.set_polling(polling);
+        Ok(())
     }
 
     /// Makes one call and waits for its reply.

@@ -14,6 +14,7 @@ mod service;
 #[cfg(not(strait_loom))]
 mod session;
 
+pub use crate::driver::ClientPolling;
 #[cfg(not(strait_loom))]
 pub use crate::reconnect::blocking::Reconnecting;
 pub use client::Client;

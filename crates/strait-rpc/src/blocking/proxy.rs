@@ -4,14 +4,14 @@ use std::{fmt, iter::FusedIterator, marker::PhantomData, sync::Arc, time::Durati
 
 use serde_json::Value;
 use strait_frame::{Codec, Raw, Rkyv};
-use strait_transport::{Connection, Options, Stats, TransportKind};
+use strait_transport::{Connection, Options, Stats, TransportKind, pin_current_thread};
 
 use crate::{
     DEFAULT_DEADLINE,
     calls::{Calls, Next},
     deadline::Deadline,
     description::{Description, Health, MethodKind},
-    driver::{Driver, Target},
+    driver::{ClientPolling, Driver, Target},
     error::Error,
     event::Event,
     header::{METHOD_DESCRIBE, METHOD_HEALTH},
@@ -68,6 +68,27 @@ impl<C: 'static> Proxy<C> {
     /// without end).
     pub fn set_deadline(&mut self, deadline: Option<Duration>) {
         self.deadline = deadline;
+    }
+
+    /// Lets threads that call here poll: whoever waits for an answer goes on looking for it for as long as `polling` says, and
+    /// then sleeps. The calling thread is kept on its processor, if there is one; a thread that has several clients polls each while
+    /// it waits there. Once the connection runs over memory: on a socket a thread sleeps as ever.
+    ///
+    /// ```no_run
+    /// use strait_rpc::blocking::{Proxy, ClientPolling};
+    ///
+    /// let mut client: Proxy = Proxy::connect("arithmetic")?;
+    /// client.set_polling(&ClientPolling { cpu: Some(3), idle: None })?; // this thread is on processor 3 from now on
+    /// # Ok::<(), strait_rpc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pin`] where there is no such processor; then nothing has changed.
+    pub fn set_polling(&mut self, polling: &ClientPolling) -> Result<(), Error> {
+        polling.cpu.map_or(Ok(()), pin_current_thread)?;
+        self.driver.set_polling(polling);
+        Ok(())
     }
 
     /// Calls the method `name` and waits for its reply.

@@ -6,6 +6,7 @@ use strait_frame::Codec;
 use strait_sync::mutant;
 use strait_transport::{Connection, Error as TransportError, Message, SendError, Transport, TransportKind};
 
+use super::vigil::ClientPolling;
 use crate::{
     calls::{Calls, Delivered, Next},
     deadline::Deadline,
@@ -23,6 +24,8 @@ pub(super) struct Core {
     pub(super) driving: bool,
     /// And it sleeps.
     pub(super) asleep: bool,
+    /// How a driver looks on after its spin, if it does.
+    pub(super) polling: Option<ClientPolling>,
     /// Calls to cancel, and credit to give, once there is room.
     owed: Vec<Header>,
     /// Messages from the server that nobody asked for.
@@ -88,6 +91,7 @@ impl Core {
             calls: Calls::new(window),
             driving: false,
             asleep: false,
+            polling: None,
             owed: Vec::with_capacity(window),
             events: Events::default(),
             going_away: false,

@@ -22,6 +22,7 @@ mod park;
 #[cfg(all(feature = "tokio", not(strait_loom)))]
 mod tasks;
 mod threads;
+mod vigil;
 
 use std::sync::{
     Arc,
@@ -33,6 +34,7 @@ use strait_transport::{Connection, Error as TransportError, Stats, Transport, Tr
 
 use self::core::Core;
 pub(crate) use self::core::Target;
+pub use self::vigil::ClientPolling;
 use crate::wakers::Wakers;
 
 /// A connection and the calls in flight on it.
@@ -103,6 +105,11 @@ impl Driver {
         let mut core = self.lock();
         core.drain(&self.wakers);
         core.takes_calls()
+    }
+
+    /// Lets threads that wait here look on after their spin: see [`ClientPolling`].
+    pub(crate) fn set_polling(&self, polling: &ClientPolling) {
+        self.lock().polling = Some(polling.clone());
     }
 
     /// Ends the connection in good order; calls in flight end in [`TransportError::Closed`].

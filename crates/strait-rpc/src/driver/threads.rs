@@ -11,6 +11,7 @@ use super::{
     batch::Batch,
     core::{Begun, Core, Target},
     park::{park, thread_waker, yield_now},
+    vigil::Vigil,
 };
 use crate::{
     calls::{Calls, Next},
@@ -267,13 +268,23 @@ impl Driver {
 
     /// Reads for all until there is something to read.
     fn drive<'a>(&'a self, mut core: Locked<'a>, want: Want, deadline: &mut Deadline) -> Locked<'a> {
+        let mut vigil = None;
         loop {
             let interest = self.interest(want);
             if core.connection.spin_until(interest, || self.is_contended()) {
                 return core;
             }
             if !self.is_contended() {
-                break;
+                let Some(idle) = core.polling.as_ref().map(|polling| polling.idle) else { break };
+                let vigil = vigil.get_or_insert_with(|| Vigil::begin(idle));
+                if !vigil.goes_on(&mut core, interest, deadline, &self.wakers) {
+                    break;
+                }
+                if core.ended.is_some() {
+                    return core;
+                }
+                yield_now(); // what it waits for may need this processor
+                continue;
             }
             deadline.at();
             drop(core);
