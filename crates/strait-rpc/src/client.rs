@@ -3,7 +3,9 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use strait_frame::{Codec, Rkyv};
-use strait_transport::{Connection, Options, Stats, TransportKind};
+#[cfg(not(strait_loom))]
+use strait_transport::Options;
+use strait_transport::{Connection, Stats, TransportKind};
 
 use crate::{
     DEFAULT_DEADLINE,
@@ -31,6 +33,7 @@ pub struct Client<Req, Resp, C = Rkyv> {
     types: PhantomData<fn(Req, C) -> Resp>,
 }
 
+#[cfg(not(strait_loom))]
 impl<Req, Resp> Client<Req, Resp, Rkyv>
 where
     Rkyv: Codec<Req> + Codec<Resp>,
@@ -54,6 +57,7 @@ where
     /// # Errors
     ///
     /// [`Error::Transport`]: as [`Connection::connect_async`].
+    #[cfg(not(strait_loom))]
     pub async fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
         let options = crate::encode::identify::<C, Req, Resp>(options);
         Ok(Self::over(Connection::connect_async(name, &options).await?))

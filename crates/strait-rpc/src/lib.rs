@@ -32,7 +32,7 @@
 
 pub mod blocking;
 mod calls;
-#[cfg(all(feature = "tokio", not(strait_loom)))]
+#[cfg(feature = "tokio")]
 mod client;
 #[cfg(not(strait_loom))]
 mod counters;
@@ -75,7 +75,7 @@ mod service;
 pub mod tower;
 mod wakers;
 
-#[cfg(all(feature = "tokio", not(strait_loom)))]
+#[cfg(feature = "tokio")]
 pub use client::Client;
 #[cfg(not(strait_loom))]
 pub use counters::{LastError, ServerStats};

@@ -7,7 +7,10 @@ use std::{
     task::{Wake, Waker},
 };
 
-use strait_sync::primitive::{Mutex, MutexGuard};
+use strait_sync::{
+    mutant,
+    primitive::{Mutex, MutexGuard},
+};
 
 /// The wakers of one connection. Threads are woken by wakers too.
 pub(crate) struct Wakers {
@@ -66,7 +69,9 @@ impl Wakers {
         let old = lists.calls[slot].take();
         drop(lists);
         drop(old);
-        self.wake_slot();
+        if mutant!(clear_wakes_nobody_for_the_slot, true, false) {
+            self.wake_slot();
+        }
     }
 
     /// Registers who waits for a slot.
@@ -167,10 +172,10 @@ fn add(list: &mut Vec<Waker>, waker: &Waker) {
 /// never polled again starves nobody.
 impl Wake for Wakers {
     fn wake(self: std::sync::Arc<Self>) {
-        self.wake_all();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &std::sync::Arc<Self>) {
-        self.wake_all();
+        mutant!(connection_wakes_one, self.wake_all(), self.wake_one());
     }
 }

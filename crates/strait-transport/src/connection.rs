@@ -252,7 +252,6 @@ impl Connection {
     }
 
     /// The descriptors, where there are any.
-    #[cfg(not(strait_loom))]
     pub(crate) fn link(&self) -> Option<&crate::waiting::Link> {
         match &*self.inner {
             Inner::Socket(unix) => Some(unix.link()),

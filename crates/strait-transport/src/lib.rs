@@ -50,6 +50,11 @@ mod buffer;
 mod connect;
 mod connection;
 mod error;
+#[cfg(not(strait_loom))]
+mod event;
+#[cfg(strait_loom)]
+#[path = "modelled/event.rs"]
+mod event;
 #[cfg_attr(strait_loom, allow(dead_code))]
 mod handshake;
 #[cfg(not(strait_loom))]
@@ -81,7 +86,6 @@ mod state;
 mod transport;
 mod unix;
 mod voice;
-#[cfg(not(strait_loom))]
 mod wait_set;
 #[cfg(not(strait_loom))]
 mod waiting;
@@ -107,7 +111,6 @@ pub use segment::LAYOUT_HASH;
 pub use state::{StateMemory, StateReader, StateRegion, StateWriter};
 pub use strait_sync::{HonestPeer, ValidArchives};
 pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
-#[cfg(not(strait_loom))]
 pub use wait_set::WaitSet;
 #[cfg(not(strait_loom))]
 pub use waiting::Interrupt;

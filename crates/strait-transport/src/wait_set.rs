@@ -1,22 +1,17 @@
 //! Sleeping on many connections at once.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+#[cfg(not(strait_loom))]
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use strait_sync::{
+    mutant,
+    primitive::{AtomicBool, Ordering},
 };
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-
-use crate::{
-    connection::Connection,
-    error::Error,
-    transport::Wake,
-    waiting::{Interrupt, NAP, timespec},
-};
+#[cfg(not(strait_loom))]
+use crate::waiting::Interrupt;
+use crate::{connection::Connection, error::Error, event::Event, transport::Wake};
 
 /// Puts one thread to sleep on many connections at once, and lets others wake it.
 ///
@@ -36,9 +31,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct WaitSet {
-    event: OwnedFd,
+    event: Event,
     noticed: AtomicBool,
-    interrupt: Option<Arc<Interrupt>>,
 }
 
 impl WaitSet {
@@ -47,10 +41,9 @@ impl WaitSet {
     /// # Errors
     ///
     /// [`Error::Io`] where no descriptor is left.
+    #[cfg(not(strait_loom))]
     pub fn new() -> Result<Self, Error> {
-        let event =
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::io("eventfd", error))?;
-        Ok(Self { event, noticed: AtomicBool::new(false), interrupt: None })
+        Ok(Self { event: Event::new(None)?, noticed: AtomicBool::new(false) })
     }
 
     /// Makes one whose sleeps `interrupt` ends too, all of them once it is raised.
@@ -58,16 +51,29 @@ impl WaitSet {
     /// # Errors
     ///
     /// As [`new`](Self::new).
+    #[cfg(not(strait_loom))]
     pub fn with_interrupt(interrupt: Arc<Interrupt>) -> Result<Self, Error> {
-        Ok(Self { interrupt: Some(interrupt), ..Self::new()? })
+        Ok(Self { event: Event::new(Some(interrupt))?, noticed: AtomicBool::new(false) })
+    }
+
+    /// Makes one for a model.
+    #[cfg(strait_loom)]
+    pub fn modelled() -> Self {
+        Self { event: Event::new(), noticed: AtomicBool::new(false) }
     }
 
     /// Ends the sleep, or the next one.
     pub fn notify(&self) {
-        // ORDERING: Release; pairs with the Acquire swap in `take_notice`: who takes it sees what it tells of.
-        self.noticed.store(true, Ordering::Release);
-        // The only failure of an eventfd write is a counter that is full, and then it is readable, which is all we want.
-        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        // In this order: whoever wakes up looks for the notice, and sleeps again where there is none.
+        if mutant!(event_before_notice, false, true) {
+            self.event.set();
+        }
+        // ORDERING: Release; pairs with the Acquire swap in `take_notice`: who takes it sees what it tells of. A swap too: loom
+        // puts no plain store behind a swap that it did not see.
+        self.noticed.swap(true, mutant!(notice_relaxed, Ordering::Release, Ordering::Relaxed));
+        if mutant!(event_before_notice, true, false) {
+            self.event.set();
+        }
     }
 
     /// Whether there was a [`notify`](Self::notify) since the last time this was asked. No system call.
@@ -97,29 +103,12 @@ impl WaitSet {
         if left == Some(Duration::ZERO) {
             return Ok(Wake::TimedOut);
         }
-        if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) {
+        if self.event.is_interrupted() {
             return Ok(Wake::Interrupted);
         }
-        let mut fds = vec![PollFd::new(&self.event, PollFlags::IN)];
-        let interrupt = self.interrupt.as_ref().map(|interrupt| interrupt.fd());
-        fds.extend(interrupt.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let mut naps = false;
-        for connection in connections {
-            let link =
-                connection.link().ok_or(Error::Usage("a connection inside the process cannot be slept on here"))?;
-            naps |= link.watch(&mut fds);
-        }
-        let naps = naps && left.is_none_or(|left| left > NAP);
-        let timeout = if naps { Some(NAP) } else { left }.map(timespec);
-        let woken = poll(&mut fds, timeout.as_ref());
-        if !fds[0].revents().is_empty() {
-            let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
-        }
-        match woken {
-            Ok(0) if !naps => Ok(Wake::TimedOut),
-            Ok(_) if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_raised()) => Ok(Wake::Interrupted),
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wake::Ready),
-            Err(error) => Err(Error::io("poll", error)),
-        }
+        let link = |connection: &'a Connection| {
+            connection.link().ok_or(Error::Usage("a connection inside the process cannot be slept on here"))
+        };
+        self.event.sleep(connections.into_iter().map(link), left)
     }
 }

@@ -6,7 +6,7 @@
 //! out the answers, and one that leaves with calls pending wakes another to take its place. Tasks have no driver: each
 //! pending call is woken by the connection, and whoever is polled first reads for all.
 //!
-//! The rules (`tests/loom_driver.rs` has mutants of 2 and 4; `tests/full.rs` shows 1, the storms on a socket 3):
+//! The rules (`tests/loom_driver.rs` has mutants of 2 and 4, `tests/loom_tasks.rs` those of tasks; `tests/full.rs` shows 1, the storms on a socket 3):
 //!
 //! 1. Nobody waits for room without reading answers, so full rings in both directions cannot block each other.
 //! 2. A driver sleeps on the connection alone, so it may only wait there for what comes over the connection: an answer or room.
@@ -19,7 +19,7 @@
 mod batch;
 mod core;
 mod park;
-#[cfg(all(feature = "tokio", not(strait_loom)))]
+#[cfg(feature = "tokio")]
 mod tasks;
 mod threads;
 mod vigil;
@@ -44,7 +44,7 @@ pub(crate) struct Driver {
     contenders: AtomicUsize,
     wakers: Arc<Wakers>,
     /// Wakes everybody; what the connection gets to wake in a runtime.
-    #[cfg(all(feature = "tokio", not(strait_loom)))]
+    #[cfg(feature = "tokio")]
     broadcast: std::task::Waker,
 }
 
@@ -56,7 +56,7 @@ impl Driver {
         Self {
             core: Mutex::new(Core::new(connection)),
             contenders: AtomicUsize::new(0),
-            #[cfg(all(feature = "tokio", not(strait_loom)))]
+            #[cfg(feature = "tokio")]
             broadcast: std::task::Waker::from(wakers.clone()),
             wakers,
         }

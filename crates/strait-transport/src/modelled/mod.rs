@@ -1,7 +1,8 @@
 //! What stands in for the kernel under loom: a socket, what sleeps on it, and memory that travels over it.
 //!
-//! All that is above (frames, the handshake, the switch, the rings) is the code that runs between processes. Three files
-//! here take the place of three elsewhere: `fds` of `socket/fds.rs`, `segment` of `segment.rs`, `waiting` of `waiting.rs`.
+//! All that is above (frames, the handshake, the switch, the rings) is the code that runs between processes. Four files
+//! here take the place of four elsewhere: `event` of `event.rs`, `fds` of `socket/fds.rs`, `segment` of `segment.rs`, `waiting`
+//! of `waiting.rs`.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Sleeping on a modelled socket.
 
 use std::{
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -104,6 +104,17 @@ impl Link {
         let input = wants.input && !state.ends[own].bytes.is_empty();
         let output = wants.output && state.ends[peer].bytes.len() < state.room_bytes;
         std::mem::take(&mut state.ends[own].kicked) || input || output || state.gone
+    }
+
+    /// Whether a sleep on many connections is over because of this one; if not, `waker` is woken when it is.
+    pub(crate) fn watch(&self, waker: &Waker) -> bool {
+        let wants = self.wants();
+        let mut state = self.socket.kernel.state.lock();
+        if wants.nap || self.is_woken(&mut state, wants) {
+            return true;
+        }
+        state.ends[self.socket.end].waker = Some(waker.clone());
+        false
     }
 
     #[cfg(feature = "tokio")]
