@@ -18,18 +18,21 @@ use strait::rpc::{self, blocking};
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
     report::median,
-    rpc::{Echo, SERVICE, check, options, runtime, serve_async, serve_blocking},
+    rpc::{Echo, SERVICE, archives, check, options, runtime, serve_async, serve_blocking},
     runner::{JsonRow, Plan},
 };
 
 /// The engines: how the server serves and how the clients call.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "strait-socket-blocking",
     "strait-shm-blocking",
     "strait-shm-async",
     "strait-shm-polling",
     "strait-shm-blocking-inplace",
     "strait-shm-blocking-batch16",
+    // Archives instead of raw bytes, to be compared with each other.
+    "strait-shm-rkyv-inplace",
+    "strait-shm-rkyv-unvalidated",
 ];
 
 /// Clients at a time.
@@ -176,6 +179,12 @@ fn cpu_micros(pid: u32) -> Result<u64, Box<dyn Error>> {
 
 /// One process: the server, or one of its clients.
 pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
+    if role.engine.name.contains(archives::PART) {
+        return match role.side {
+            Side::Server => archives::serve(role),
+            Side::Client => work_archives(role),
+        };
+    }
     let is_async = role.engine.name.contains("-async");
     match (role.side, is_async) {
         (Side::Server, false) => serve_blocking(role),
@@ -200,21 +209,15 @@ fn done(requests: u64, before: u64) -> Result<(), Box<dyn Error>> {
 }
 
 /// Calls before the measurement: the first go over the socket.
-const WARM_UP: usize = 50;
+const WARM_UP: u64 = 50;
 
 fn work_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
-    let options = options(role);
-    let patience = Instant::now() + Duration::from_secs(20);
-    let client = loop {
-        match blocking::Client::<Vec<u8>, Vec<u8>, Echo>::connect_with(SERVICE, &options) {
-            Ok(client) => break client,
-            Err(error) if Instant::now() > patience => return Err(error.into()),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
+    let client = connect::<blocking::Client<Vec<u8>, Vec<u8>, Echo>>(|| {
+        blocking::Client::connect_with(SERVICE, &options(role))
+    })?;
     let batch = if role.engine.name.contains("-batch") { BATCH } else { 1 };
     let mut payloads = vec![vec![0u8; role.engine.payload_bytes]; batch];
-    let mut turn = |number: u64| -> Result<(), Box<dyn Error>> {
+    work(role, batch as u64, |number| {
         for (index, payload) in payloads.iter_mut().enumerate() {
             payload.fill((number + index as u64) as u8);
         }
@@ -227,10 +230,37 @@ fn work_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
             }
         }
         Ok(())
-    };
-    for number in 0..WARM_UP {
-        turn(number as u64)?;
+    })
+}
+
+fn work_archives(role: &Role) -> Result<(), Box<dyn Error>> {
+    let client = connect(|| archives::connect(role))?;
+    let mut orders = archives::orders(role.engine.payload_bytes);
+    work(role, 1, |number| {
+        let sum = archives::fill(&mut orders, number);
+        archives::check(client.call(&orders)?.to_native(), sum)
+    })
+}
+
+/// Tries until the server is there: all clients of a run may come at once.
+fn connect<C>(connect: impl Fn() -> Result<C, rpc::Error>) -> Result<C, Box<dyn Error>> {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        match connect() {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > patience => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
     }
+}
+
+/// Warms up, then takes turns of so many calls each while time lasts.
+fn work(
+    role: &Role,
+    calls_per_turn: u64,
+    mut turn: impl FnMut(u64) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    (0..WARM_UP).try_for_each(&mut turn)?;
     ready()?;
     let before = cpu_micros(std::process::id())?;
     let until = Instant::now() + Duration::from_millis(role.millis);
@@ -239,7 +269,7 @@ fn work_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
         turn(turns)?;
         turns += 1;
     }
-    done(turns * batch as u64, before)
+    done(turns * calls_per_turn, before)
 }
 
 async fn work_async(role: &Role) -> Result<(), Box<dyn Error>> {

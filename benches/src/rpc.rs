@@ -3,7 +3,7 @@
 //! The client fills the whole payload anew for each call and compares the whole reply; the server copies the whole request
 //! into its reply.
 
-mod archives;
+pub(crate) mod archives;
 mod others;
 mod system;
 

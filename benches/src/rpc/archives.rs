@@ -10,18 +10,18 @@ use std::{
 
 use strait::{
     rkyv::{Archive, Serialize},
-    rpc::{Request, blocking},
+    rpc::{self, Request, blocking},
 };
 
 use super::{SERVICE, WARM_UP, check_transport, options};
 use crate::engine::{Measured, Peer, Role, Samples};
 
 /// What both engines have in their names.
-pub(super) const PART: &str = "-rkyv-";
+pub(crate) const PART: &str = "-rkyv-";
 
 #[derive(Archive, Serialize)]
 #[rkyv(crate = strait::rkyv)]
-struct Order {
+pub(crate) struct Order {
     id: u64,
     price: u64,
     symbol: String,
@@ -32,13 +32,13 @@ const ORDER_BYTES: usize = size_of::<ArchivedOrder>() + SYMBOL.len();
 const SYMBOL: &str = "XETR:DE000A1EWWW";
 
 /// Orders whose archive takes about as many bytes as the payload is to have.
-fn orders(payload_bytes: usize) -> Vec<Order> {
+pub(crate) fn orders(payload_bytes: usize) -> Vec<Order> {
     let count = (payload_bytes / ORDER_BYTES).max(1);
     (0..count).map(|_| Order { id: 0, price: 0, symbol: SYMBOL.to_owned() }).collect()
 }
 
 /// Sets every order for this turn; returns what the server is to reply.
-fn fill(orders: &mut [Order], turn: u64) -> u64 {
+pub(crate) fn fill(orders: &mut [Order], turn: u64) -> u64 {
     let mut sum = 0u64;
     for (order, number) in orders.iter_mut().zip(turn..) {
         (order.id, order.price) = (number, number ^ turn);
@@ -51,7 +51,7 @@ fn sum_of(id: u64, price: u64, symbol: &[u8]) -> u64 {
     symbol.iter().fold(id.wrapping_add(price), |sum, byte| sum.wrapping_add(u64::from(*byte)))
 }
 
-pub(super) fn serve(role: &Role) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve(role: &Role) -> Result<(), Box<dyn Error>> {
     let server = blocking::Server::bind_with(SERVICE, &options(role))?;
     Ok(server.serve(|orders: Request<Vec<Order>>| {
         let sums =
@@ -60,12 +60,16 @@ pub(super) fn serve(role: &Role) -> Result<(), Box<dyn Error>> {
     })?)
 }
 
+/// A client of [`serve`].
+pub(crate) fn connect(role: &Role) -> Result<blocking::Client<Vec<Order>, u64>, rpc::Error> {
+    blocking::Client::connect_with(SERVICE, &options(role))
+}
+
 pub(super) fn call(role: &Role) -> Result<Measured, Box<dyn Error>> {
     let _server = Peer::start(role, role.meet.clone())?;
-    let options = options(role);
     let patience = Instant::now() + Duration::from_secs(5);
     let client = loop {
-        match blocking::Client::<Vec<Order>, u64>::connect_with(SERVICE, &options) {
+        match connect(role) {
             Ok(client) => break client,
             Err(error) if Instant::now() > patience => return Err(error.into()),
             Err(_) => std::thread::sleep(Duration::from_millis(2)),
@@ -93,6 +97,6 @@ pub(super) fn call(role: &Role) -> Result<Measured, Box<dyn Error>> {
     Ok(samples.summed_up(client.transport().to_string()))
 }
 
-fn check(found: u64, expected: u64) -> Result<(), Box<dyn Error>> {
+pub(crate) fn check(found: u64, expected: u64) -> Result<(), Box<dyn Error>> {
     if found == expected { Ok(()) } else { Err("the server read other orders than were sent".into()) }
 }
