@@ -146,7 +146,7 @@ impl<C: 'static> Proxy<C> {
     /// [`Error::Transport`] for the connection's end; [`Error::Method`] where the service's description names no such event.
     pub async fn next_event(&self) -> Result<Event, Error> {
         self.describe().await?;
-        let (method, message) = std::future::poll_fn(|cx| self.driver.poll_event(cx)).await?;
+        let (method, message) = self.driver.event().await?;
         Event::new(method, message, &self.names)
     }
 

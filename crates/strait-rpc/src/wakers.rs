@@ -23,18 +23,32 @@ struct Lists {
     /// By call slot.
     calls: Vec<Option<Waker>>,
     /// Those who wait for a slot.
-    slot: Vec<Waker>,
+    slot: Vec<Entry>,
     /// Those who wait for room in the ring.
-    room: Vec<Waker>,
+    room: Vec<Entry>,
     /// Those who wait for what the server sends by itself.
-    events: Vec<Waker>,
+    events: Vec<Entry>,
+    /// The last [`Place`] that was given a number.
+    last_place: u64,
+}
+
+/// Whose waker it is, and the waker.
+type Entry = (u64, Waker);
+
+/// One who waits for a slot, for room or for events. It takes its wakers away when it goes: a server may stand still for days,
+/// and calls come and go meanwhile.
+pub(crate) struct Place<'a> {
+    wakers: &'a Wakers,
+    /// Its number, once it has registered.
+    number: Option<u64>,
 }
 
 impl Wakers {
     pub(crate) fn new(slots: usize) -> Self {
         let calls = (0..slots).map(|_| None).collect();
         let (slot, room) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
-        Self { lists: Mutex::new(Lists { calls, slot, room, events: Vec::new() }), used: AtomicBool::new(false) }
+        let lists = Lists { calls, slot, room, events: Vec::new(), last_place: 0 };
+        Self { lists: Mutex::new(lists), used: AtomicBool::new(false) }
     }
 
     /// The lists, if anybody is in them.
@@ -74,19 +88,10 @@ impl Wakers {
         }
     }
 
-    /// Registers who waits for a slot.
-    pub(crate) fn add_slot(&self, waker: &Waker) {
-        add(&mut self.register().slot, waker);
-    }
-
-    /// Registers who waits for room.
-    pub(crate) fn add_room(&self, waker: &Waker) {
-        add(&mut self.register().room, waker);
-    }
-
-    /// Registers who waits for what the server sends by itself.
-    pub(crate) fn add_event(&self, waker: &Waker) {
-        add(&mut self.register().events, waker);
+    /// A place for somebody who may have to wait.
+    #[inline]
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { wakers: self, number: None }
     }
 
     /// Wakes all who wait for what the server sends by itself; they register again if there is none.
@@ -106,7 +111,7 @@ impl Wakers {
 
     /// Wakes and empties a list, without the lock; the list keeps its memory.
     #[inline]
-    fn wake_list(&self, list: fn(&mut Lists) -> &mut Vec<Waker>) {
+    fn wake_list(&self, list: fn(&mut Lists) -> &mut Vec<Entry>) {
         let Some(mut lists) = self.used() else { return };
         let waiting = list(&mut lists);
         if waiting.is_empty() {
@@ -114,7 +119,7 @@ impl Wakers {
         }
         let mut woken = std::mem::take(waiting);
         drop(lists);
-        woken.drain(..).for_each(Waker::wake);
+        woken.drain(..).for_each(|(_, waker)| waker.wake());
         let mut lists = self.lists.lock();
         let waiting = list(&mut lists);
         if waiting.capacity() < woken.capacity() {
@@ -162,9 +167,60 @@ impl Wakers {
     }
 }
 
-fn add(list: &mut Vec<Waker>, waker: &Waker) {
-    if !list.iter().any(|other| other.will_wake(waker)) {
-        list.push(waker.clone());
+impl Place<'_> {
+    /// Registers for a slot.
+    pub(crate) fn add_slot(&mut self, waker: &Waker) {
+        self.add(|lists| &mut lists.slot, waker);
+    }
+
+    /// Registers for room.
+    pub(crate) fn add_room(&mut self, waker: &Waker) {
+        self.add(|lists| &mut lists.room, waker);
+    }
+
+    /// Registers for what the server sends by itself.
+    pub(crate) fn add_event(&mut self, waker: &Waker) {
+        self.add(|lists| &mut lists.events, waker);
+    }
+
+    fn add(&mut self, list: fn(&mut Lists) -> &mut Vec<Entry>, waker: &Waker) {
+        let mut lists = self.wakers.register();
+        let number = *self.number.get_or_insert_with(|| {
+            lists.last_place += 1;
+            lists.last_place
+        });
+        let list = list(&mut lists);
+        let old = match list.iter_mut().find(|(other, _)| *other == number) {
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                list.push((number, waker.clone()));
+                None
+            }
+        };
+        drop(lists);
+        drop(old); // where no lock is held, as in `set`
+    }
+
+    /// Waits no more.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        let Some(number) = self.number.take() else { return };
+        let mut lists = self.wakers.lists.lock();
+        let Lists { slot, room, events, .. } = &mut *lists;
+        let gone = [slot, room, events].map(|list| {
+            let at = list.iter().position(|(other, _)| *other == number);
+            at.map(|at| list.swap_remove(at))
+        });
+        drop(lists);
+        drop(gone); // where no lock is held, as in `set`
+    }
+}
+
+impl Drop for Place<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

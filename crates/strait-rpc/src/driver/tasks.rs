@@ -19,7 +19,7 @@ use crate::{
     calls::{Calls, Next},
     deadline::Deadline,
     error::Error,
-    wakers::Wakers,
+    wakers::{Place, Wakers},
 };
 
 impl Driver {
@@ -33,11 +33,12 @@ impl Driver {
         T: ?Sized,
     {
         let mut call = InFlight { driver: self, call: None };
+        let mut place = self.wakers.place();
         within(deadline, |cx, deadline| {
             let id = match call.call {
                 Some(id) => id,
                 None => {
-                    let id = std::task::ready!(self.poll_begin::<C, T>(cx, target, value, deadline))?;
+                    let id = std::task::ready!(self.poll_begin::<C, T>(cx, &mut place, target, value, deadline))?;
                     *call.call.insert(id)
                 }
             };
@@ -56,7 +57,8 @@ impl Driver {
     {
         // How long it may take to begin is one thing, how long the stream may take another.
         let endless = Deadline::after(None);
-        within(deadline, |cx, _| self.poll_begin::<C, T>(cx, target, value, &endless)).await
+        let mut place = self.wakers.place();
+        within(deadline, |cx, _| self.poll_begin::<C, T>(cx, &mut place, target, value, &endless)).await
     }
 
     /// Sends a message that nobody answers.
@@ -65,7 +67,8 @@ impl Driver {
         C: Codec<T>,
         T: ?Sized,
     {
-        within(deadline, |cx, _| self.poll_notify::<C, T>(cx, method, value)).await
+        let mut place = self.wakers.place();
+        within(deadline, |cx, _| self.poll_notify::<C, T>(cx, &mut place, method, value)).await
     }
 
     /// Makes several calls at once and waits for all their answers.
@@ -74,8 +77,10 @@ impl Driver {
         C: Codec<T>,
     {
         let mut batch = Held { driver: self, batch: Batch::new(requests.len()) };
-        let done =
-            within(deadline, |cx, deadline| self.poll_batch::<C, T>(cx, &mut batch.batch, requests, deadline).map(Ok));
+        let mut place = self.wakers.place();
+        let done = within(deadline, |cx, deadline| {
+            self.poll_batch::<C, T>(cx, &mut place, &mut batch.batch, requests, deadline).map(Ok)
+        });
         if let Err(error) = done.await {
             self.give_up_batch(&mut batch.batch, &error);
         }
@@ -86,6 +91,7 @@ impl Driver {
     fn poll_begin<C, T>(
         &self,
         cx: &mut Context<'_>,
+        place: &mut Place<'_>,
         target: Target,
         value: &T,
         deadline: &Deadline,
@@ -94,33 +100,43 @@ impl Driver {
         C: Codec<T>,
         T: ?Sized,
     {
-        self.poll_send(cx, |core| core.begin::<C, T>(target, value, deadline, &self.wakers))
+        self.poll_send(cx, place, |core| core.begin::<C, T>(target, value, deadline, &self.wakers))
     }
 
     /// Sends a message that nobody answers in a task: ready once there was room.
-    fn poll_notify<C, T>(&self, cx: &mut Context<'_>, method: u16, value: &T) -> Poll<Result<(), Error>>
+    fn poll_notify<C, T>(
+        &self,
+        cx: &mut Context<'_>,
+        place: &mut Place<'_>,
+        method: u16,
+        value: &T,
+    ) -> Poll<Result<(), Error>>
     where
         C: Codec<T>,
         T: ?Sized,
     {
-        self.poll_send(cx, |core| core.notify::<C, T>(method, value, &self.wakers)).map_ok(drop)
+        self.poll_send(cx, place, |core| core.notify::<C, T>(method, value, &self.wakers)).map_ok(drop)
     }
 
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
+        place: &mut Place<'_>,
         mut begin: impl FnMut(&mut Core) -> Result<Begun, Error>,
     ) -> Poll<Result<u32, Error>> {
         let mut core = self.lock();
         for _ in 0..Self::MAX_LOOKS {
             let wants_room = match begin(&mut core)? {
-                Begun::Sent(call) => return Poll::Ready(Ok(call)),
+                Begun::Sent(call) => {
+                    place.leave();
+                    return Poll::Ready(Ok(call));
+                }
                 Begun::NoSlot => {
-                    self.wakers.add_slot(cx.waker());
+                    place.add_slot(cx.waker());
                     false
                 }
                 Begun::NoRoom => {
-                    self.wakers.add_room(cx.waker());
+                    place.add_room(cx.waker());
                     true
                 }
             };
@@ -138,7 +154,7 @@ impl Driver {
         &self,
         cx: &mut Context<'_>,
         mut look: impl FnMut(&mut Core) -> Option<R>,
-        register: impl Fn(&Wakers, &Waker),
+        mut register: impl FnMut(&Wakers, &Waker),
     ) -> Poll<R> {
         let mut core = self.lock();
         for _ in 0..Self::MAX_LOOKS {
@@ -178,13 +194,21 @@ impl Driver {
     }
 
     /// Waits for something that the server sends by itself in a task.
-    pub(crate) fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Result<(u16, Message), Error>> {
+    pub(crate) async fn event(&self) -> Result<(u16, Message), Error> {
+        let mut place = self.wakers.place();
         let look = |core: &mut Core| core.events.pop().map(Ok).or_else(|| core.ended.clone().map(Err));
-        self.poll_until(cx, look, |wakers, waker| wakers.add_event(waker))
+        poll_fn(|cx| self.poll_until(cx, look, |_, waker| place.add_event(waker))).await
     }
 
     /// Makes several calls in a task: ready once all are over.
-    fn poll_batch<C, T>(&self, cx: &mut Context<'_>, batch: &mut Batch, requests: &[T], deadline: &Deadline) -> Poll<()>
+    fn poll_batch<C, T>(
+        &self,
+        cx: &mut Context<'_>,
+        place: &mut Place<'_>,
+        batch: &mut Batch,
+        requests: &[T],
+        deadline: &Deadline,
+    ) -> Poll<()>
     where
         C: Codec<T>,
     {
@@ -197,9 +221,9 @@ impl Driver {
             over.then_some(())
         };
         // Besides, a slot or room that somebody else gives back.
-        self.poll_until(cx, look, |wakers, waker| {
-            wakers.add_slot(waker);
-            wakers.add_room(waker);
+        self.poll_until(cx, look, |_, waker| {
+            place.add_slot(waker);
+            place.add_room(waker);
         })
     }
 

@@ -232,12 +232,13 @@ impl Driver {
     /// Waits while another thread drives.
     fn follow<'a>(&'a self, mut core: Locked<'a>, want: Want, deadline: &mut Deadline) -> Locked<'a> {
         let waker = thread_waker();
+        let mut place = self.wakers.place();
         match want {
             Want::Reply(call) => self.wakers.set(Calls::slot(call), &waker),
-            Want::Slot => self.wakers.add_slot(&waker),
-            Want::Event => self.wakers.add_event(&waker),
+            Want::Slot => place.add_slot(&waker),
+            Want::Event => place.add_event(&waker),
             Want::Room => {
-                self.wakers.add_room(&waker);
+                place.add_room(&waker);
                 // A driver that sleeps did not know that somebody would wait for room: its sleep must end for that too.
                 if mutant!(follower_shows_no_space_ticket, core.asleep, false) {
                     match core.connection.arm(Interest::SPACE) {

@@ -6,6 +6,7 @@
 //! thread is there only while the connection is not, for clients of tasks too: starting a server blocks.
 
 use std::{
+    collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -52,9 +53,10 @@ struct State<K> {
     current: Option<Arc<Live<K>>>,
     /// There is a run.
     connecting: bool,
-    /// Calls that wait for a connection, and whom to wake for them. A waker may be there twice, or be nobody's any more.
-    waiting: usize,
-    wakers: Vec<Waker>,
+    /// Calls that wait for a connection, by number, and whom to wake for each. A call takes its entry away when it waits no more:
+    /// a server may be gone for days, and calls come and go meanwhile.
+    waiting: HashMap<u64, Option<Waker>>,
+    next_number: u64,
     /// Attempts, and connections without an answer, since the last answer.
     failures: u32,
     /// When the next attempt is due.
@@ -70,8 +72,8 @@ impl<K: Send + Sync + 'static> Link<K> {
         let state = State {
             current: None,
             connecting: false,
-            waiting: 0,
-            wakers: Vec::new(),
+            waiting: HashMap::new(),
+            next_number: 0,
             failures: 0,
             not_before: None,
             given_up: 0,
@@ -95,8 +97,10 @@ impl<K: Send + Sync + 'static> Link<K> {
     /// Begins to wait for a connection.
     pub(super) fn wait(&self) -> Waiting<'_, K> {
         let mut state = self.state.lock();
-        state.waiting += 1;
-        Waiting { link: self, given_up: state.given_up }
+        let number = state.next_number;
+        state.next_number += 1; // one for each call: not in a century
+        state.waiting.insert(number, None);
+        Waiting { link: self, number, given_up: state.given_up }
     }
 
     /// Takes the outcome of a call on `live`; `None` says to make the call again.
@@ -168,7 +172,7 @@ impl<K> State<K> {
 
     fn end_run(mut state: MutexGuard<'_, Self>) {
         state.connecting = false;
-        let wakers = std::mem::take(&mut state.wakers);
+        let wakers: Vec<Waker> = state.waiting.values_mut().filter_map(Option::take).collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -183,7 +187,7 @@ fn run<K>(state: &Mutex<State<K>>, config: &Config<K>) {
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
         }
         let looked = state.lock();
-        if looked.waiting == 0 {
+        if looked.waiting.is_empty() {
             return State::end_run(looked);
         }
         drop(looked);
@@ -223,6 +227,7 @@ fn run<K>(state: &Mutex<State<K>>, config: &Config<K>) {
 /// A call that waits for a connection.
 pub(super) struct Waiting<'a, K> {
     link: &'a Link<K>,
+    number: u64,
     /// Runs that had given up before.
     given_up: u64,
 }
@@ -241,12 +246,12 @@ impl<K: Send + Sync + 'static> Waiting<'_, K> {
         if state.given_up != self.given_up {
             return Poll::Ready(Err(Error::NotConnected { last: state.last_error.clone() }));
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
-        if !state.connecting {
-            state.connecting = true;
-            drop(state);
+        let before = state.waiting.insert(self.number, Some(cx.waker().clone()));
+        let begins = !std::mem::replace(&mut state.connecting, true);
+        drop(state);
+        // Outside the lock: what a waker does when it goes is its own.
+        drop(before);
+        if begins {
             if let Err(error) = self.link.start(around) {
                 let error = TransportError::Io { operation: "starting a thread", source: Arc::new(error) };
                 State::give_up(self.link.state.lock(), Arc::new(error.into()));
@@ -266,11 +271,45 @@ impl<K> Waiting<'_, K> {
 
 impl<K> Drop for Waiting<'_, K> {
     fn drop(&mut self) {
-        self.link.state.lock().waiting -= 1;
+        let waker = self.link.state.lock().waiting.remove(&self.number);
+        // Outside the lock: what a waker does when it goes is its own.
+        drop(waker);
     }
 }
 
 /// When a call ends that may take so long; `None` is never.
 pub(super) fn until(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    /// A task, by what it holds.
+    struct Task {
+        _held: Arc<()>,
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn calls_that_gave_up_while_a_server_is_gone_leave_nothing_behind() {
+        let link: Link<()> = Link::new(|| Err(TransportError::NoServer { path: "gone".into() }.into()));
+        let held = Arc::new(());
+        let first = link.wait();
+        for _ in 0..1000 {
+            let call = link.wait();
+            let waker = Waker::from(Arc::new(Task { _held: held.clone() }));
+            assert!(call.poll(&mut Context::from_waker(&waker), |run| run()).is_pending());
+        }
+        assert_eq!(link.state.lock().waiting.len(), 1, "the one that waits");
+        assert_eq!(Arc::strong_count(&held), 1);
+        drop(first);
+        assert!(link.state.lock().waiting.is_empty());
+    }
 }
