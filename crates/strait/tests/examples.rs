@@ -36,7 +36,10 @@ macro_rules! examples {
 
 examples! {
     batch says "10000 calls in batches";
+    blocking_events says "server: that client is gone";
+    blocking_streams says "client: 229";
     hash_files says "equal to those of a single process";
+    health says "calls: 3";
     in_place says "in place: true";
     json_calls says "42";
     limits says "turned away";
@@ -45,6 +48,7 @@ examples! {
     reconnect says "doubled is";
     stream_copy says ": equal";
     stream_graph says "in one process: the sum is 166666666650000";
+    unvalidated says "publish over shared memory";
 }
 
 #[test]

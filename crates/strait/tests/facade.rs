@@ -77,23 +77,33 @@ fn example(name: &str) -> PathBuf {
     tests.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
-#[test]
-fn the_first_programs_run_against_each_other() {
+/// Runs a client against a server; what the client said.
+fn run_pair(server: &str, client: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let start = |name| {
         let mut command = Command::new(example(name));
         command.env("XDG_RUNTIME_DIR", dir.path()).stdout(Stdio::piped());
         command
     };
-    let mut server = start("doubler_server").spawn().unwrap();
+    let mut server = start(server).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line).unwrap();
-    let client = start("doubler_client").output().unwrap();
+    let client = start(client).output().unwrap();
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(line.starts_with("serving at "), "{line}");
     assert!(client.status.success());
-    let said = String::from_utf8(client.stdout).unwrap();
+    String::from_utf8(client.stdout).unwrap()
+}
+
+#[test]
+fn the_first_programs_run_against_each_other() {
+    let said = run_pair("doubler_server", "doubler_client");
     assert!(said.starts_with("1 doubled is 2, over ") && said.contains("21 doubled is 42"), "{said}");
     assert!(said.ends_with("18446744073709551615: too large to double\n"), "{said}");
+}
+
+#[test]
+fn the_programs_that_poll_run_against_each_other() {
+    assert_eq!(run_pair("polling", "polling_client"), "42\n");
 }
