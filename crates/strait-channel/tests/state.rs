@@ -299,6 +299,26 @@ fn a_daemon_that_is_busy_is_reported_at_the_deadline_and_asked_again() {
     assert_eq!(&*shell.read(soon()).unwrap(), b"room");
 }
 
+#[test]
+fn a_daemon_that_was_found_and_went_does_not_hide_the_refusal_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let daemon = Bytes::create("short", &config(&options)).unwrap();
+    let mut shell = Shell::<[u8]>::connect_with("short", &options).unwrap();
+    drop(daemon);
+    while shell.stale_since().is_none() {}
+    shell.stale_since(); // begins the search
+    let found = Bytes::create("short", &config(&options)).unwrap();
+    std::thread::sleep(Duration::from_millis(500)); // and this is what it finds
+    drop(found);
+    let _other = Daemon::<String, Postcard>::create("short", &config(&options)).unwrap();
+    let until = soon();
+    while shell.refusal().is_none() {
+        assert!(Instant::now() < until, "the refusal is never reported");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[cfg(feature = "tokio")]
 #[tokio::test]
 async fn a_task_is_told_of_a_refusal_as_a_thread_is() {

@@ -78,10 +78,10 @@ impl Search {
     pub(super) fn in_thread(address: &Arc<Address>) -> Option<Self> {
         let (tell, news, stop, stopped, address) = Self::parts(address);
         let search = move || {
-            let mut pause = PAUSES.0;
+            let (mut pause, mut told) = (PAUSES.0, None);
             // ORDERING: Relaxed; it guards no memory.
             while !stopped.load(Ordering::Relaxed) {
-                if report(&tell, find(&address.name, &address.options)) {
+                if report(&tell, &mut told, find(&address.name, &address.options)) {
                     return;
                 }
                 std::thread::sleep(pause);
@@ -98,10 +98,10 @@ impl Search {
         let (tell, news, stop, stopped, address) = Self::parts(address);
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         runtime.spawn(async move {
-            let mut pause = PAUSES.0;
+            let (mut pause, mut told) = (PAUSES.0, None);
             // ORDERING: Relaxed; it guards no memory.
             while !stopped.load(Ordering::Relaxed) {
-                if report(&tell, super::greeting::find_async(&address.name, &address.options).await) {
+                if report(&tell, &mut told, super::greeting::find_async(&address.name, &address.options).await) {
                     return;
                 }
                 tokio::time::sleep(pause).await;
@@ -121,10 +121,16 @@ impl Search {
     }
 }
 
-/// Tells of an attempt; whether it was the last.
-fn report(tell: &mpsc::Sender<News>, attempt: Result<Found, Error>) -> bool {
+/// Tells of an attempt; whether it was the last. The same is not told twice in a row: nobody may be listening for days.
+fn report(tell: &mpsc::Sender<News>, told: &mut Option<String>, attempt: Result<Found, Error>) -> bool {
     News::of(attempt).is_some_and(|news| {
         let is_last = news.is_last();
+        if let News::TurnedAway(error) = &news {
+            let why = error.to_string();
+            if told.replace(why.clone()) == Some(why) {
+                return false;
+            }
+        }
         tell.send(news).is_err() || is_last // nobody listens: the shell is gone
     })
 }

@@ -29,6 +29,7 @@ macro_rules! shell_without_waits {
             /// call that needs a daemon fails with the same, until [`retry`](Self::retry).
             pub fn refusal(&mut self) -> Option<&TransportError> {
                 self.core.look_for_daemon();
+                self.core.look();
                 self.core.refusal()
             }
 
