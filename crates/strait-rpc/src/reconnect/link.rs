@@ -251,12 +251,10 @@ impl<K: Send + Sync + 'static> Waiting<'_, K> {
         drop(state);
         // Outside the lock: what a waker does when it goes is its own.
         drop(before);
-        if begins {
-            if let Err(error) = self.link.start(around) {
-                let error = TransportError::Io { operation: "starting a thread", source: Arc::new(error) };
-                State::give_up(self.link.state.lock(), Arc::new(error.into()));
-                return Poll::Ready(Err(self.late()));
-            }
+        if begins && let Err(error) = self.link.start(around) {
+            let error = TransportError::Io { operation: "starting a thread", source: Arc::new(error) };
+            State::give_up(self.link.state.lock(), Arc::new(error.into()));
+            return Poll::Ready(Err(self.late()));
         }
         Poll::Pending
     }
