@@ -17,24 +17,42 @@ pub(super) const WAYS: [RoundTrip; 3] = [
     RoundTrip { name: "pipe", serve: serve_pipe, connect: connect_pipe },
 ];
 
-fn serve_socket(meeting: &Meeting<'_>) -> Outcome<()> {
-    let (mut socket, _) = UnixListener::bind(meeting.dir.join("socket"))?.accept()?;
+/// Sends each message back.
+fn echo(meeting: &Meeting<'_>, mut from: impl Read, mut to: impl Write) -> Outcome<()> {
     let mut buffer = vec![0; meeting.payload_bytes];
     loop {
-        socket.read_exact(&mut buffer)?;
-        socket.write_all(&buffer)?;
+        from.read_exact(&mut buffer)?;
+        to.write_all(&buffer)?;
     }
 }
 
-fn connect_socket(meeting: &Meeting<'_>) -> Outcome<Call> {
-    let mut socket = UnixStream::connect(meeting.dir.join("socket"))?;
+/// Sends a message, and takes the one that comes back.
+fn call(meeting: &Meeting<'_>, mut to: impl Write + 'static, mut from: impl Read + 'static) -> Call {
     let mut buffer = vec![0; meeting.payload_bytes];
-    Ok(Box::new(move |payload, reply| {
-        socket.write_all(payload)?;
-        socket.read_exact(&mut buffer)?;
+    Box::new(move |payload, reply| {
+        to.write_all(payload)?;
+        from.read_exact(&mut buffer)?;
         reply(&buffer);
         Ok(())
-    }))
+    })
+}
+
+fn accept(meeting: &Meeting<'_>) -> std::io::Result<UnixStream> {
+    UnixListener::bind(meeting.dir.join("socket"))?.accept().map(|(socket, _)| socket)
+}
+
+fn connect(meeting: &Meeting<'_>) -> std::io::Result<UnixStream> {
+    UnixStream::connect(meeting.dir.join("socket"))
+}
+
+fn serve_socket(meeting: &Meeting<'_>) -> Outcome<()> {
+    let socket = accept(meeting)?;
+    echo(meeting, &socket, &socket)
+}
+
+fn connect_socket(meeting: &Meeting<'_>) -> Outcome<Call> {
+    let socket = connect(meeting)?;
+    Ok(call(meeting, socket.try_clone()?, socket))
 }
 
 /// A socket that is never waited for.
@@ -46,49 +64,40 @@ impl Polled {
         Ok(Self(socket))
     }
 
-    fn write_all(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
-        while !bytes.is_empty() {
-            match self.0.write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
+    fn until<R>(mut attempt: impl FnMut() -> std::io::Result<R>) -> std::io::Result<R> {
+        loop {
+            match attempt() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
-                Err(error) => return Err(error),
+                done => return done,
             }
         }
-        Ok(())
+    }
+}
+
+impl Read for Polled {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        Self::until(|| self.0.read(bytes))
+    }
+}
+
+impl Write for Polled {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Self::until(|| self.0.write(bytes))
     }
 
-    fn read_exact(&mut self, mut bytes: &mut [u8]) -> std::io::Result<()> {
-        while !bytes.is_empty() {
-            match self.0.read(bytes) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(read) => bytes = &mut bytes[read..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
-                Err(error) => return Err(error),
-            }
-        }
+    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }
 
 fn serve_polled(meeting: &Meeting<'_>) -> Outcome<()> {
-    let (socket, _) = UnixListener::bind(meeting.dir.join("socket"))?.accept()?;
-    let mut socket = Polled::new(socket)?;
-    let mut buffer = vec![0; meeting.payload_bytes];
-    loop {
-        socket.read_exact(&mut buffer)?;
-        socket.write_all(&buffer)?;
-    }
+    let socket = accept(meeting)?;
+    echo(meeting, Polled::new(socket.try_clone()?)?, Polled::new(socket)?)
 }
 
 fn connect_polled(meeting: &Meeting<'_>) -> Outcome<Call> {
-    let mut socket = Polled::new(UnixStream::connect(meeting.dir.join("socket"))?)?;
-    let mut buffer = vec![0; meeting.payload_bytes];
-    Ok(Box::new(move |payload, reply| {
-        socket.write_all(payload)?;
-        socket.read_exact(&mut buffer)?;
-        reply(&buffer);
-        Ok(())
-    }))
+    let socket = connect(meeting)?;
+    Ok(call(meeting, Polled::new(socket.try_clone()?)?, Polled::new(socket)?))
 }
 
 fn serve_pipe(meeting: &Meeting<'_>) -> Outcome<()> {
@@ -97,22 +106,10 @@ fn serve_pipe(meeting: &Meeting<'_>) -> Outcome<()> {
     for path in [&answer, &ask] {
         mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
     }
-    let (mut ask, mut answer) = (File::open(ask)?, File::options().write(true).open(answer)?);
-    let mut buffer = vec![0; meeting.payload_bytes];
-    loop {
-        ask.read_exact(&mut buffer)?;
-        answer.write_all(&buffer)?;
-    }
+    echo(meeting, File::open(ask)?, File::options().write(true).open(answer)?)
 }
 
 fn connect_pipe(meeting: &Meeting<'_>) -> Outcome<Call> {
-    let mut ask = File::options().write(true).open(meeting.dir.join("ask"))?;
-    let mut answer = File::open(meeting.dir.join("answer"))?;
-    let mut buffer = vec![0; meeting.payload_bytes];
-    Ok(Box::new(move |payload, reply| {
-        ask.write_all(payload)?;
-        answer.read_exact(&mut buffer)?;
-        reply(&buffer);
-        Ok(())
-    }))
+    let ask = File::options().write(true).open(meeting.dir.join("ask"))?;
+    Ok(call(meeting, ask, File::open(meeting.dir.join("answer"))?))
 }
