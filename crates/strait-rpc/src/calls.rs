@@ -10,12 +10,14 @@ use crate::error::Error;
 /// Bits of a call id that name its slot; the rest is the slot's generation, so that a late reply finds nobody.
 const SLOT_BITS: u32 = 12;
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Free,
     Waiting,
-    /// Answers that come as they are taken.
-    Streaming(Box<Stream>),
-    Done(Result<Message, Error>),
+    /// Answers come as they are taken: `stream` is there.
+    Streaming,
+    /// `answer` is there.
+    Done,
     /// Nobody waits any more; the slot is free once the server has answered.
     Abandoned,
 }
@@ -31,9 +33,12 @@ struct Stream {
     taken: u32,
 }
 
+/// What a call holds lies beside its state, so that a warm call, which holds nothing, touches none of it.
 struct Slot {
     generation: u32,
     state: State,
+    answer: Option<Result<Message, Error>>,
+    stream: Option<Box<Stream>>,
 }
 
 /// The calls in flight: as many slots as the window has room for.
@@ -69,7 +74,8 @@ impl Calls {
     pub(crate) const CREDIT: u32 = 32;
 
     pub(crate) fn new(window: usize) -> Self {
-        let slots = (0..window).map(|_| Slot { generation: 0, state: State::Free }).collect();
+        let slots =
+            (0..window).map(|_| Slot { generation: 0, state: State::Free, answer: None, stream: None }).collect();
         Self { slots, free: (0..window as u16).rev().collect(), late_replies: 0 }
     }
 
@@ -92,7 +98,9 @@ impl Calls {
     /// Makes a call that was just begun one of several answers.
     pub(crate) fn begin_stream(&mut self, call: u32) {
         let stream = Stream { credit: Self::CREDIT, ..Stream::default() };
-        self.slots[Self::slot(call)].state = State::Streaming(Box::new(stream));
+        let slot = &mut self.slots[Self::slot(call)];
+        slot.state = State::Streaming;
+        slot.stream = Some(Box::new(stream));
     }
 
     #[inline]
@@ -110,35 +118,36 @@ impl Calls {
     /// Gives the last answer to its call.
     pub(crate) fn deliver(&mut self, call: u32, answer: Result<Message, Error>) -> Delivered {
         let Some(slot) = self.find(call) else { return Delivered::Unknown };
-        match &mut slot.state {
-            State::Waiting => {
-                slot.state = State::Done(answer);
+        match (slot.state, &mut slot.stream) {
+            (State::Waiting, _) => {
+                slot.state = State::Done;
+                slot.answer = Some(answer);
                 Delivered::To(Self::slot(call))
             }
-            State::Streaming(stream) if stream.end.is_none() => {
+            (State::Streaming, Some(stream)) if stream.end.is_none() => {
                 stream.end = Some(answer);
                 Delivered::To(Self::slot(call))
             }
-            State::Abandoned => {
+            (State::Abandoned, _) => {
                 self.release(call);
                 self.late_replies += 1;
                 Delivered::Late
             }
-            State::Free | State::Done(_) | State::Streaming(_) => Delivered::Unknown,
+            (State::Free | State::Done | State::Streaming, _) => Delivered::Unknown,
         }
     }
 
     /// Gives one of several answers to its call.
     pub(crate) fn deliver_item(&mut self, call: u32, item: Message) -> Delivered {
         let Some(slot) = self.find(call) else { return Delivered::Unknown };
-        match &mut slot.state {
-            State::Streaming(stream) if stream.end.is_none() && stream.credit > 0 => {
+        match (slot.state, &mut slot.stream) {
+            (State::Streaming, Some(stream)) if stream.end.is_none() && stream.credit > 0 => {
                 stream.credit -= 1;
                 stream.items.push_back(item);
                 Delivered::To(Self::slot(call))
             }
             // What it may still send is bounded by the credit that it had.
-            State::Abandoned => Delivered::LateItem,
+            (State::Abandoned, _) => Delivered::LateItem,
             _ => Delivered::Unknown,
         }
     }
@@ -146,7 +155,7 @@ impl Calls {
     /// Ends a call whose reply has come and goes straight to its caller; `false` where no reply is due to it.
     #[inline]
     pub(crate) fn finish(&mut self, call: u32) -> bool {
-        let waiting = self.find(call).is_some_and(|slot| matches!(slot.state, State::Waiting));
+        let waiting = self.find(call).is_some_and(|slot| slot.state == State::Waiting);
         if waiting {
             self.release(call);
         }
@@ -156,11 +165,7 @@ impl Calls {
     /// The answer of a call, if it is there; the call is over then.
     #[inline]
     pub(crate) fn take(&mut self, call: u32) -> Option<Result<Message, Error>> {
-        let slot = self.find(call)?;
-        if !matches!(slot.state, State::Done(_)) {
-            return None;
-        }
-        let State::Done(answer) = std::mem::replace(&mut slot.state, State::Free) else { return None };
+        let answer = self.find(call)?.answer.take()?;
         self.release(call);
         Some(answer)
     }
@@ -168,7 +173,7 @@ impl Calls {
     /// The next of several answers, if it is there; after the end the call is over.
     pub(crate) fn take_next(&mut self, call: u32) -> Option<Next> {
         let slot = self.find(call)?;
-        let State::Streaming(stream) = &mut slot.state else { return None };
+        let stream = slot.stream.as_mut()?;
         if let Some(item) = stream.items.pop_front() {
             stream.taken += 1;
             // Given back in halves, so that a fast consumer costs the server few messages.
@@ -177,6 +182,7 @@ impl Calls {
             return Some(Next::Item(item, due));
         }
         let end = stream.end.take()?;
+        slot.stream = None;
         self.release(call);
         Some(Next::End(end.map(drop)))
     }
@@ -189,12 +195,13 @@ impl Calls {
     /// The caller waits no more. `true` where the server has yet to answer, and should be told.
     pub(crate) fn abandon(&mut self, call: u32) -> bool {
         let Some(slot) = self.find(call) else { return false };
-        let unanswered = match &slot.state {
+        let unanswered = match slot.state {
             State::Waiting => true,
-            State::Streaming(stream) => stream.end.is_none(),
-            State::Done(_) => false,
+            State::Streaming => slot.stream.as_ref().is_some_and(|stream| stream.end.is_none()),
+            State::Done => false,
             State::Free | State::Abandoned => return false,
         };
+        (slot.answer, slot.stream) = (None, None);
         if mutant!(abandon_frees_the_slot, unanswered, false) {
             slot.state = State::Abandoned;
         } else {
@@ -205,16 +212,15 @@ impl Calls {
 
     /// Whether the answer, or one of several, is there.
     pub(crate) fn is_done(&mut self, call: u32) -> bool {
-        self.find(call).is_some_and(|slot| match &slot.state {
-            State::Done(_) => true,
-            State::Streaming(stream) => !stream.items.is_empty() || stream.end.is_some(),
-            _ => false,
+        self.find(call).is_some_and(|slot| {
+            let has_next = |stream: &Stream| !stream.items.is_empty() || stream.end.is_some();
+            slot.answer.is_some() || slot.stream.as_deref().is_some_and(has_next)
         })
     }
 
     /// Whether somebody waits for one of the calls in flight, or is about to take its answer.
     pub(crate) fn has_callers(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot.state, State::Waiting | State::Done(_) | State::Streaming(_)))
+        self.slots.iter().any(|slot| !matches!(slot.state, State::Free | State::Abandoned))
     }
 
     /// Whether a call could begin.

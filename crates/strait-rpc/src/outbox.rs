@@ -52,12 +52,21 @@ impl Outbox {
         if self.kept.is_empty() {
             sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint);
         }
-        let max = self.connection.limits().max_send_bytes;
-        let unsendable = match sent {
-            Ok(()) => return Ok(()),
-            Err(SendError::Failed(error @ (TransportError::TooLarge { .. } | TransportError::Encode(_)))) => error,
-            Err(SendError::Failed(error)) => return Err(error),
-            Err(_full) => match encode_value::<C, T>(header, value, max) {
+        let Err(unsent) = sent else { return Ok(()) };
+        self.keep_value::<C, T>(header, value, unsent)
+    }
+
+    /// Keeps a value that found no room, or says why it can't be sent.
+    #[cold]
+    fn keep_value<C, T>(&mut self, header: Header, value: &T, unsent: SendError) -> Result<(), TransportError>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        let unsendable = match unsent {
+            SendError::Failed(error @ (TransportError::TooLarge { .. } | TransportError::Encode(_))) => error,
+            SendError::Failed(error) => return Err(error),
+            _full => match encode_value::<C, T>(header, value, self.connection.limits().max_send_bytes) {
                 Ok(message) => {
                     self.keep(header.kind, message);
                     return Ok(());

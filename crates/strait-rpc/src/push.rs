@@ -92,11 +92,17 @@ impl ClientHandle {
     }
 
     /// Sends what waits, as far as there is room; whether that was any.
+    #[inline]
     pub(crate) fn send(&self, out: &mut Outbox) -> Result<bool, TransportError> {
         // ORDERING: Relaxed; a first look, without taking the line from those who send. Who sends wakes the session afterwards.
         if !out.is_empty() || !self.pushes.any.load(Ordering::Relaxed) {
             return Ok(false);
         }
+        self.send_waiting(out)
+    }
+
+    #[cold]
+    fn send_waiting(&self, out: &mut Outbox) -> Result<bool, TransportError> {
         // ORDERING: Acquire; pairs with the Release in `notify`.
         if !self.pushes.any.swap(false, Ordering::Acquire) {
             return Ok(false);

@@ -4,7 +4,7 @@
 //! touches no line of another. What a thread has no room for goes to a shelf that all threads of the process share.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{Mutex, MutexGuard},
 };
 
@@ -44,7 +44,57 @@ const SHELF_BUFFERS: usize = 256;
 const SHELF_BYTES: usize = 64 << 20;
 
 std::thread_local! {
-    static OWN: RefCell<Vec<Boxed>> = const { RefCell::new(Vec::new()) };
+    static OWN: Own = const { Own { last: Cell::new(None), others: RefCell::new(Vec::new()) } };
+}
+
+/// What a thread keeps for itself.
+struct Own {
+    /// What was dropped last, which the caches still hold.
+    last: Cell<Option<Boxed>>,
+    others: RefCell<Vec<Boxed>>,
+}
+
+impl Own {
+    /// The last one, if it is long enough.
+    #[inline]
+    fn take_last(&self, len: usize) -> Option<Boxed> {
+        match self.last.take() {
+            Some(packet) if packet.len_bytes() >= len => Some(packet),
+            None => None,
+            too_short => {
+                self.last.set(too_short);
+                None
+            }
+        }
+    }
+
+    /// Any that is long enough.
+    fn take_any(&self, len: usize) -> Option<Boxed> {
+        let mut others = self.others.borrow_mut();
+        others.iter().position(|packet| packet.len_bytes() >= len).map(|index| others.swap_remove(index))
+    }
+
+    /// Keeps one, and returns what there is no room for.
+    #[inline]
+    fn keep(&self, packet: Boxed) -> Option<Boxed> {
+        if packet.len_bytes() > OWN_BYTES {
+            return Some(packet);
+        }
+        match self.last.replace(Some(packet)) {
+            None => None,
+            Some(before) => self.keep_other(before),
+        }
+    }
+
+    #[cold]
+    fn keep_other(&self, packet: Boxed) -> Option<Boxed> {
+        let mut others = self.others.borrow_mut();
+        if others.len() + 1 == OWN_BUFFERS {
+            return Some(packet);
+        }
+        others.push(packet);
+        None
+    }
 }
 
 static SHELF: Mutex<Shelf> = Mutex::new(Shelf { buffers: Vec::new(), bytes: 0 });
@@ -77,10 +127,7 @@ impl Buffer {
     /// A buffer of at least `len` bytes.
     #[inline]
     pub(crate) fn take(len: usize) -> Self {
-        let own = OWN.try_with(|own| {
-            let mut own = own.borrow_mut();
-            if own.last().is_some_and(|packet| packet.len_bytes() >= len) { own.pop() } else { None }
-        });
+        let own = OWN.try_with(|own| own.take_last(len));
         Self { packet: Some(own.ok().flatten().unwrap_or_else(|| take_slow(len))) }
     }
 
@@ -114,10 +161,7 @@ impl Buffer {
 #[cold]
 fn take_slow(len: usize) -> Boxed {
     let size = size(len);
-    let own = OWN.try_with(|own| {
-        let mut own = own.borrow_mut();
-        own.iter().position(|packet| packet.len_bytes() >= len).map(|index| own.swap_remove(index))
-    });
+    let own = OWN.try_with(|own| own.take_any(len));
     if let Ok(Some(packet)) = own {
         return packet;
     }
@@ -138,12 +182,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let mut packet = self.packet.take();
         // Fails where the thread is ending.
-        let _ = OWN.try_with(|own| {
-            let mut own = own.borrow_mut();
-            if own.len() < OWN_BUFFERS && packet.as_ref().is_some_and(|packet| packet.len_bytes() <= OWN_BYTES) {
-                own.extend(packet.take());
-            }
-        });
+        let _ = OWN.try_with(|own| packet = packet.take().and_then(|packet| own.keep(packet)));
         if let Some(packet) = packet {
             put_on_shelf(packet);
         }

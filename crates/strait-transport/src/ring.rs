@@ -13,7 +13,7 @@ use strait_spsc::{
     ClaimError, Corrupt,
     records::{Consumer, Guard, Meta, Producer, Record},
 };
-use strait_sync::{Words, WordsMut, mutant};
+use strait_sync::{HonestPeer, Words, WordsMut, mutant};
 use zerocopy::IntoBytes;
 
 use crate::{
@@ -436,19 +436,32 @@ where
     B: Bell,
     InPlace: From<Held<Own, Peer, B>>,
 {
-    let (Receive::InPlace(trust) | Receive::InPlaceUnvalidated(trust, _)) = receive else {
-        return copied(record, meta, B::KIND);
-    };
-    let size = record.len();
-    let mut message = match record.into_guard(trust) {
-        Ok(guard) => {
-            let held = Held { guard: Some(guard), bell: bell.clone() };
-            Message::in_place(held.into(), size, meta.timestamp, B::KIND)
-        }
-        Err((record, _too_many_held)) => copied(record, meta, B::KIND),
-    };
+    let mut message = match receive {
+        Receive::InPlace(trust) | Receive::InPlaceUnvalidated(trust, _) => held(record, meta, trust, bell),
+        _ => Err(record),
+    }
+    .unwrap_or_else(|record| copied(record, meta, B::KIND));
     message.set_valid_archives(receive.valid_archives());
     message
+}
+
+/// A record as a message in place; the record again where too much is held.
+fn held<'a, Own, Peer, B>(
+    record: Record<'a, Own, Peer>,
+    meta: Meta,
+    trust: HonestPeer,
+    bell: &Arc<B>,
+) -> Result<Message, Record<'a, Own, Peer>>
+where
+    Own: WordsMut + 'static,
+    Peer: Words + 'static,
+    B: Bell,
+    InPlace: From<Held<Own, Peer, B>>,
+{
+    let size = record.len();
+    let guard = record.into_guard(trust).map_err(|(record, _too_many_held)| record)?;
+    let held = Held { guard: Some(guard), bell: bell.clone() };
+    Ok(Message::in_place(held.into(), size, meta.timestamp, B::KIND))
 }
 
 /// A record, copied out of the ring.
