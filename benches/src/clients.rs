@@ -18,7 +18,10 @@ use strait::rpc::{self, blocking};
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
     report::median,
-    rpc::{Echo, SERVICE, archives, check, options, runtime, serve_async, serve_blocking},
+    rpc::{
+        Answer, Echo, Meeting, RoundTrip, SERVICE, SHORT, archives, check, options, others, runtime, serve_async,
+        serve_blocking, unless_gone,
+    },
     runner::{JsonRow, Plan},
 };
 
@@ -34,6 +37,9 @@ const NAMES: [&str; 8] = [
     "strait-shm-rkyv-inplace",
     "strait-shm-rkyv-unvalidated",
 ];
+
+/// The engine that others are compared with.
+const REFERENCE: &str = "strait-shm-blocking";
 
 /// Clients at a time.
 const CLIENTS: [usize; 3] = [1, 16, 64];
@@ -55,52 +61,81 @@ struct Sum {
     cpu_us_per_request: f64,
 }
 
-/// Runs all engines with all numbers of clients; whether that held.
-pub(crate) fn run(plan: &Plan, json: bool) -> bool {
-    let payloads = [64, 20_000];
-    let mut held = true;
-    let mut table = Vec::new();
-    for payload_bytes in payloads {
-        for clients in CLIENTS {
-            for name in NAMES {
-                let label = format!("{name}-{clients}");
-                if !plan.chooses(&label, payload_bytes) {
-                    continue;
-                }
-                let mut sums = Vec::new();
-                for run in 1..=plan.runs {
-                    let engine = Engine { scenario: "clients".into(), name: name.into(), payload_bytes };
-                    match measure(plan, engine, clients) {
-                        Ok(sum) => {
-                            if json {
-                                print(&label, payload_bytes, sum, run);
-                            }
-                            sums.push(sum);
-                        }
-                        Err(error) => {
-                            eprintln!("failed: {label} {payload_bytes} B: {error}");
-                            held = false;
-                        }
-                    }
-                }
-                table.push((label, payload_bytes, sums));
-            }
-        }
-    }
+/// Runs all engines with all numbers of clients, those with as many clients and the same payload in turn; whether that held.
+pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
     if !json {
-        println!("\nclients: processes with one connection each; not pinned; median of {} runs\n", plan.runs);
-        println!("{:<34} {:>9} {:>12} {:>16}", "engine-clients", "payload B", "requests/s", "CPU µs/request");
-        for (label, payload_bytes, sums) in table {
-            let median = |of: fn(&Sum) -> f64| median(sums.iter().map(of).collect());
-            if sums.is_empty() {
-                println!("{label:<34} {payload_bytes:>9} failed");
-                continue;
-            }
-            let (requests, cpu) = (median(|sum| sum.requests_per_s), median(|sum| sum.cpu_us_per_request));
-            println!("{label:<34} {payload_bytes:>9} {requests:>12.0} {cpu:>16.2}");
+        println!("\nclients: processes with one connection each; not pinned; median of {} runs", plan.runs);
+        println!(
+            "-short: answered with the sum of the payload's words; beside strait: as a multiple of {REFERENCE} in the same run\n"
+        );
+        println!(
+            "{:<36} {:>9} {:>12} {:>16} {:>24} {:>20}",
+            "engine-clients",
+            "payload B",
+            "requests/s",
+            "CPU µs/request",
+            "requests beside strait",
+            "CPU beside strait"
+        );
+    }
+    let mut held = true;
+    for (payload_bytes, suffix) in [(64, ""), (20_000, ""), (20_000, SHORT)] {
+        for clients in CLIENTS {
+            let ours = NAMES.into_iter().filter(|name| suffix.is_empty() || !name.contains(archives::PART));
+            let others = others(peers).filter(|way| way.max_clients >= clients).map(|way| way.name);
+            let names = ours.chain(others).map(|name| format!("{name}{suffix}"));
+            let names: Vec<String> =
+                names.filter(|name| plan.chooses(&format!("{name}-{clients}"), payload_bytes)).collect();
+            held &= run_in_turn(plan, &names, payload_bytes, clients, suffix, json);
         }
     }
     held
+}
+
+/// Runs engines in turn, so that each has its share of the machine's moods.
+fn run_in_turn(plan: &Plan, names: &[String], payload_bytes: usize, clients: usize, suffix: &str, json: bool) -> bool {
+    let mut sums: Vec<Vec<Option<Sum>>> = vec![Vec::new(); names.len()];
+    for run in 1..=plan.runs {
+        for (name, sums) in names.iter().zip(&mut sums) {
+            let label = format!("{name}-{clients}");
+            let engine = Engine { scenario: "clients".into(), name: name.clone(), payload_bytes };
+            let sum = measure(plan, engine, clients).inspect_err(|error| {
+                eprintln!("failed: {label} {payload_bytes} B: {error}");
+            });
+            if let (true, Ok(sum)) = (json, &sum) {
+                print(&label, payload_bytes, *sum, run);
+            }
+            sums.push(sum.ok());
+        }
+    }
+    if !json {
+        let reference = names.iter().position(|name| *name == format!("{REFERENCE}{suffix}"));
+        let reference = reference.map_or_else(Vec::new, |index| sums[index].clone());
+        for (name, sums) in names.iter().zip(&sums) {
+            print_row(&format!("{name}-{clients}"), payload_bytes, sums, &reference);
+        }
+    }
+    sums.iter().flatten().all(Option::is_some)
+}
+
+fn print_row(label: &str, payload_bytes: usize, sums: &[Option<Sum>], reference: &[Option<Sum>]) {
+    let median_of = |of: fn(&Sum) -> f64| median(sums.iter().flatten().map(of).collect());
+    if sums.iter().all(Option::is_none) {
+        println!("{label:<36} {payload_bytes:>9} failed");
+        return;
+    }
+    let beside = |of: fn(&Sum) -> f64| {
+        let pairs = sums.iter().zip(reference).filter_map(|(sum, base)| Some(of(sum.as_ref()?) / of(base.as_ref()?)));
+        let ratios: Vec<f64> = pairs.collect();
+        if ratios.is_empty() { String::new() } else { format!("{:.2}", median(ratios)) }
+    };
+    println!(
+        "{label:<36} {payload_bytes:>9} {:>12.0} {:>16.2} {:>24} {:>20}",
+        median_of(|sum| sum.requests_per_s),
+        median_of(|sum| sum.cpu_us_per_request),
+        beside(|sum| sum.requests_per_s),
+        beside(|sum| sum.cpu_us_per_request),
+    );
 }
 
 fn print(engine: &str, payload_bytes: usize, sum: Sum, run: u32) {
@@ -178,7 +213,15 @@ fn cpu_micros(pid: u32) -> Result<u64, Box<dyn Error>> {
 }
 
 /// One process: the server, or one of its clients.
-pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run_role(role: &Role, peers: &[RoundTrip]) -> Result<(), Box<dyn Error>> {
+    if let Some(way) = others(peers).find(|way| way.name == role.engine.name.trim_end_matches(SHORT)) {
+        std::fs::create_dir_all(&role.meet)?;
+        let meeting = Meeting::of(role);
+        return match role.side {
+            Side::Server => (way.serve)(&meeting).or_else(unless_gone),
+            Side::Client => work(role, 1, way.client(&meeting)?),
+        };
+    }
     if role.engine.name.contains(archives::PART) {
         return match role.side {
             Side::Server => archives::serve(role),
@@ -217,15 +260,16 @@ fn work_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
     })?;
     let batch = if role.engine.name.contains("-batch") { BATCH } else { 1 };
     let mut payloads = vec![vec![0u8; role.engine.payload_bytes]; batch];
+    let answer = Answer::of(role);
     work(role, batch as u64, |number| {
         for (index, payload) in payloads.iter_mut().enumerate() {
             payload.fill((number + index as u64) as u8);
         }
         match &payloads[..] {
-            [payload] => check(&client.call(payload)?, payload)?,
+            [payload] => check(&client.call(payload)?, answer.to(payload, &mut [0; 8]))?,
             _ => {
                 for (reply, payload) in client.call_batch(&payloads).into_iter().zip(&payloads) {
-                    check(&reply?, payload)?;
+                    check(&reply?, answer.to(payload, &mut [0; 8]))?;
                 }
             }
         }
@@ -285,7 +329,7 @@ async fn work_async(role: &Role) -> Result<(), Box<dyn Error>> {
     let mut payload = vec![0u8; role.engine.payload_bytes];
     for number in 0..WARM_UP {
         payload.fill(number as u8);
-        check(&client.call(&payload).await?, &payload)?;
+        check(&client.call(&payload).await?, Answer::of(role).to(&payload, &mut [0; 8]))?;
     }
     ready()?;
     let before = cpu_micros(std::process::id())?;
@@ -293,7 +337,7 @@ async fn work_async(role: &Role) -> Result<(), Box<dyn Error>> {
     let mut turns = 0u64;
     while Instant::now() < until {
         payload.fill(turns as u8);
-        check(&client.call(&payload).await?, &payload)?;
+        check(&client.call(&payload).await?, Answer::of(role).to(&payload, &mut [0; 8]))?;
         turns += 1;
     }
     done(turns, before)

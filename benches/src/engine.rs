@@ -95,7 +95,7 @@ pub(crate) fn run_role(role: &str, peers: &Peers) -> ExitCode {
         }
     };
     let unpinned = match role.engine.scenario.as_str() {
-        "clients" => Some(clients::run_role(&role)),
+        "clients" => Some(clients::run_role(&role, &peers.round_trips)),
         "queue" => Some(queue::run_role(&role)),
         "stream" => Some(stream::run_role(&role, &peers.one_way)),
         "state" => Some(state::run_role(&role)),

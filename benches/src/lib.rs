@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use rpc::{Call, Meeting, Outcome, RoundTrip};
+pub use rpc::{Answer, Call, Meeting, Outcome, RoundTrip};
 pub use stream::{OneWay, Send, Take};
 
 /// Runs scenarios and prints a table, or with --json one object per line.
@@ -114,7 +114,7 @@ pub fn main(peers: Peers) -> ExitCode {
     }
     let mut held = rows.iter().all(|row| row.failed.is_none());
     if plan.wants("clients") {
-        held &= clients::run(&plan, arguments.json);
+        held &= clients::run(&plan, &peers.round_trips, arguments.json);
     }
     if plan.wants("queue") {
         held &= queue::run(&plan, arguments.json);

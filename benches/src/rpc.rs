@@ -19,8 +19,8 @@ use strait::{
     rpc::{self, Options, Receive, Request, blocking},
 };
 
-pub(crate) use self::others::unless_gone;
-pub use self::others::{Call, Meeting, Outcome, RoundTrip};
+pub use self::others::{Answer, Call, Meeting, Outcome, RoundTrip};
+pub(crate) use self::others::{SHORT, unless_gone};
 use crate::{
     engine::{Engine, Measured, Peer, Role, Samples, Side},
     wake,
@@ -55,14 +55,14 @@ pub(crate) fn engines(peers: &[RoundTrip]) -> Vec<Engine> {
     let sizes = [64, 4096, 20_000, 64 << 10, 1 << 20];
     let of_size = |payload_bytes: usize| {
         let ours = NAMES.map(|name| Engine { scenario: "rpc".into(), name: name.into(), payload_bytes });
-        ours.into_iter().chain(system::WAYS.iter().chain(peers).map(move |way| way.engine(payload_bytes)))
+        ours.into_iter().chain(others(peers).map(move |way| way.engine(payload_bytes)))
     };
     sizes.into_iter().flat_map(of_size).collect()
 }
 
-/// The names of the system's ways and of the `peers`.
-pub(crate) fn others(peers: &[RoundTrip]) -> impl Iterator<Item = &'static str> {
-    system::WAYS.iter().chain(peers).map(|way| way.name)
+/// The system's ways and the `peers`.
+pub(crate) fn others(peers: &[RoundTrip]) -> impl Iterator<Item = &RoundTrip> {
+    system::WAYS.iter().chain(peers)
 }
 
 /// Bytes that the server echoes out of the request itself: raw bytes both ways, without a buffer between them.
@@ -90,8 +90,11 @@ impl Codec<Vec<u8>> for Echo {
     }
 }
 
-/// A reply that is its request.
-struct Echoed(Request<Vec<u8>, Echo>);
+/// A reply that is its request, or the sum of that.
+struct Echoed {
+    request: Request<Vec<u8>, Echo>,
+    answer: Answer,
+}
 
 impl Codec<Echoed> for Echo {
     const ID: u8 = <Raw as Codec<Vec<u8>>>::ID;
@@ -99,7 +102,7 @@ impl Codec<Echoed> for Echo {
     type Held<B: StableBytes> = RawBytes<B>;
 
     fn encode(value: &Echoed, sink: &mut Sink<'_>) -> Result<(), EncodeError> {
-        sink.write(&value.0)
+        sink.write(value.answer.to(&value.request, &mut [0; 8]))
     }
 
     fn open<B: StableBytes>(bytes: B) -> Result<RawBytes<B>, DecodeError> {
@@ -111,7 +114,7 @@ impl Codec<Echoed> for Echo {
     }
 
     fn size_hint(value: &Echoed) -> usize {
-        value.0.len()
+        value.answer.bytes(value.request.len())
     }
 }
 
@@ -151,7 +154,7 @@ pub(crate) fn options(role: &Role) -> Options {
 }
 
 pub(crate) fn run(role: &Role, peers: &[RoundTrip]) -> Result<Option<Measured>, Box<dyn Error>> {
-    if let Some(way) = system::WAYS.iter().chain(peers).find(|way| way.name == role.engine.name) {
+    if let Some(way) = others(peers).find(|way| way.name == role.engine.name) {
         return way.run(role);
     }
     if role.engine.name.contains(archives::PART) {
@@ -175,7 +178,8 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 pub(crate) fn serve_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
     let server = blocking::Server::<Echo>::bind_as(SERVICE, &options(role))?;
-    let echo = |request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request));
+    let answer = Answer::of(role);
+    let echo = move |request| Ok::<_, String>(Echoed { request, answer });
     match role.engine.name.contains("-polling") {
         true => server.serve_polling(echo, &blocking::Polling::default())?,
         false => server.serve(echo)?,
@@ -185,7 +189,8 @@ pub(crate) fn serve_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
 
 pub(crate) async fn serve_async(role: &Role) -> Result<(), Box<dyn Error>> {
     let server = rpc::Server::<Echo>::bind_as(SERVICE, &options(role))?;
-    Ok(server.serve(async |request: Request<Vec<u8>, Echo>| Ok::<_, String>(Echoed(request))).await?)
+    let answer = Answer::of(role);
+    Ok(server.serve(move |request| async move { Ok::<_, String>(Echoed { request, answer }) }).await?)
 }
 
 /// Calls before the measurement: the first ones go over the socket.

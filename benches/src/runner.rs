@@ -69,7 +69,7 @@ impl Plan {
             engines.extend(rpc::engines(peers).into_iter().filter(chosen));
         }
         if self.wants("wake") {
-            engines.extend(wake::engines(rpc::others(peers)).into_iter().filter(chosen));
+            engines.extend(wake::engines(rpc::others(peers).map(|way| way.name)).into_iter().filter(chosen));
         }
         engines
     }

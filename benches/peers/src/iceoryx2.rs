@@ -1,6 +1,7 @@
 //! iceoryx2: request-response and publish-subscribe, polled, and request-response with its events to sleep on.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
@@ -15,11 +16,19 @@ use strait_benches::{Call, Meeting, OneWay, Outcome, RoundTrip, Send, Take};
 
 pub(crate) fn round_trips() -> Vec<RoundTrip> {
     vec![
-        RoundTrip { name: "iceoryx2-request", serve: serve_requests, connect: connect_requests },
-        RoundTrip { name: "iceoryx2-request-event", serve: serve_events, connect: connect_events },
-        RoundTrip { name: "iceoryx2-publish", serve: serve_published, connect: connect_published },
+        RoundTrip { name: "iceoryx2-request", max_clients: 1, serve: serve_requests, connect: connect_requests },
+        RoundTrip {
+            name: "iceoryx2-request-event",
+            max_clients: MAX_CLIENTS,
+            serve: serve_events,
+            connect: connect_events,
+        },
+        RoundTrip { name: "iceoryx2-publish", max_clients: 1, serve: serve_published, connect: connect_published },
     ]
 }
+
+/// Clients that the server with events is configured for.
+const MAX_CLIENTS: usize = 64;
 
 /// All that it keeps in files and in shared memory bears a prefix of this run's own.
 fn node(meeting: &Meeting<'_>) -> Outcome<Node<ipc::Service>> {
@@ -47,9 +56,7 @@ impl Sweep {
 impl Drop for Sweep {
     fn drop(&mut self) {
         let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-        let ours = |path: &PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.0))
-        };
+        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.0));
         for path in entries.map(|entry| entry.path()).filter(ours) {
             let _ = std::fs::remove_file(path);
         }
@@ -92,7 +99,8 @@ fn serve_requests(meeting: &Meeting<'_>) -> Outcome<()> {
             std::hint::spin_loop();
             continue;
         };
-        let bytes = request.payload();
+        let mut room = [0; 8];
+        let bytes = meeting.answer.to(request.payload(), &mut room);
         request.loan_slice_uninit(bytes.len())?.write_from_slice(bytes).send()?;
     }
 }
@@ -111,10 +119,26 @@ fn connect_requests(meeting: &Meeting<'_>) -> Outcome<Call> {
     }))
 }
 
-/// The event that wakes the server, or the client.
-fn event(node: &Node<ipc::Service>, name: &str) -> Outcome<(Notifier<ipc::Service>, Listener<ipc::Service>)> {
-    let event = node.service_builder(&name.try_into()?).event().open_or_create()?;
-    Ok((event.notifier_builder().create()?, event.listener_builder().create()?))
+type Event = iceoryx2::service::port_factory::event::PortFactory<ipc::Service>;
+type Requests = iceoryx2::service::port_factory::request_response::PortFactory<ipc::Service, [u8], u64, [u8], ()>;
+
+/// What wakes the server.
+const ASK: &str = "ask";
+
+/// What wakes the client of this number, which its requests bear in their headers.
+fn answer(client: u64) -> String {
+    format!("answer-{client}")
+}
+
+fn event(node: &Node<ipc::Service>, name: &str) -> Outcome<Event> {
+    let event = node.service_builder(&name.try_into()?).event();
+    Ok(event.max_nodes(MAX_CLIENTS + 1).max_notifiers(MAX_CLIENTS).open_or_create()?)
+}
+
+fn requests(node: &Node<ipc::Service>) -> Outcome<Requests> {
+    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>();
+    let service = service.request_user_header::<u64>().max_nodes(MAX_CLIENTS + 1).max_clients(MAX_CLIENTS);
+    Ok(service.open_or_create()?)
 }
 
 fn sleep(listener: &Listener<ipc::Service>) -> Outcome<()> {
@@ -124,15 +148,22 @@ fn sleep(listener: &Listener<ipc::Service>) -> Outcome<()> {
 
 fn serve_events(meeting: &Meeting<'_>) -> Outcome<()> {
     let node = node(meeting)?;
-    let (_, asked) = event(&node, "ask")?;
-    let (answered, _) = event(&node, "answer")?;
-    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
+    let asked = event(&node, ASK)?.listener_builder().create()?;
+    let service = requests(&node)?;
     let server = service.server_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
+    let mut clients: HashMap<u64, Notifier<ipc::Service>> = HashMap::new();
     loop {
         while let Some(request) = server.receive()? {
-            let bytes = request.payload();
+            let mut room = [0; 8];
+            let bytes = meeting.answer.to(request.payload(), &mut room);
             request.loan_slice_uninit(bytes.len())?.write_from_slice(bytes).send()?;
-            answered.notify()?;
+            match clients.entry(*request.user_header()) {
+                Entry::Occupied(client) => client.get().notify()?,
+                Entry::Vacant(new) => {
+                    let answered = event(&node, &answer(*new.key()))?.notifier_builder().create()?;
+                    new.insert(answered).notify()?
+                }
+            };
         }
         sleep(&asked)?;
     }
@@ -141,14 +172,17 @@ fn serve_events(meeting: &Meeting<'_>) -> Outcome<()> {
 fn connect_events(meeting: &Meeting<'_>) -> Outcome<Call> {
     let sweep = Sweep::after(meeting);
     let node = node(meeting)?;
-    let (ask, _) = event(&node, "ask")?;
-    let (_, answered) = event(&node, "answer")?;
-    let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
+    let number = u64::from(std::process::id());
+    let ask = event(&node, ASK)?.notifier_builder().create()?;
+    let answered = event(&node, &answer(number))?.listener_builder().create()?;
+    let service = requests(&node)?;
     let client = service.client_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
     wait_until(|| service.dynamic_config().number_of_servers() > 0)?;
     Ok(Box::new(move |payload, reply| {
         let _held = (&node, &service, &sweep);
-        let pending = client.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()?;
+        let mut request = client.loan_slice_uninit(payload.len())?;
+        *request.user_header_mut() = number;
+        let pending = request.write_from_slice(payload).send()?;
         ask.notify()?;
         let response = loop {
             match pending.receive()? {
@@ -172,7 +206,9 @@ fn serve_published(meeting: &Meeting<'_>) -> Outcome<()> {
             std::hint::spin_loop();
             continue;
         };
-        publisher.loan_slice_uninit(request.len())?.write_from_slice(&request).send()?;
+        let mut room = [0; 8];
+        let bytes = meeting.answer.to(&request, &mut room);
+        publisher.loan_slice_uninit(bytes.len())?.write_from_slice(bytes).send()?;
     }
 }
 

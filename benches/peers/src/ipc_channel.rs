@@ -21,11 +21,13 @@ pub(crate) fn round_trips() -> Vec<RoundTrip> {
     vec![
         RoundTrip {
             name: "ipc-channel",
+            max_clients: 1,
             serve: |meeting| serve(meeting, receive),
             connect: |meeting| connect(meeting, receive),
         },
         RoundTrip {
             name: "ipc-channel-polled",
+            max_clients: 1,
             serve: |meeting| serve(meeting, poll),
             connect: |meeting| connect(meeting, poll),
         },
@@ -94,7 +96,7 @@ fn bootstrap(meeting: &Meeting<'_>) -> Outcome<Ends> {
 fn serve(meeting: &Meeting<'_>, receive: Receive) -> Outcome<()> {
     let (requests, replies) = meet(meeting)?;
     loop {
-        replies.send(&receive(&requests)?)?;
+        replies.send(meeting.answer.to(&receive(&requests)?, &mut [0; 8]))?;
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures::{StreamExt, future};
 use serde_bytes::ByteBuf;
-use strait_benches::{Call, Meeting, Outcome, RoundTrip};
+use strait_benches::{Answer, Call, Meeting, Outcome, RoundTrip};
 use tarpc::{
     client, context,
     serde_transport::unix,
@@ -14,7 +14,7 @@ use tarpc::{
 use tokio::runtime::Runtime;
 
 pub(crate) fn round_trips() -> Vec<RoundTrip> {
-    vec![RoundTrip { name: "tarpc-unix", serve, connect }]
+    vec![RoundTrip { name: "tarpc-unix", max_clients: usize::MAX, serve, connect }]
 }
 
 #[tarpc::service]
@@ -23,11 +23,16 @@ trait Echo {
 }
 
 #[derive(Clone)]
-struct Echoing;
+struct Echoing {
+    answer: Answer,
+}
 
 impl Echo for Echoing {
     async fn echo(self, _: context::Context, bytes: ByteBuf) -> ByteBuf {
-        bytes
+        match self.answer {
+            Answer::Echo => bytes,
+            Answer::Sum => ByteBuf::from(self.answer.to(&bytes, &mut [0; 8])),
+        }
     }
 }
 
@@ -44,8 +49,9 @@ fn serve(meeting: &Meeting<'_>) -> Outcome<()> {
     runtime()?.block_on(async {
         let incoming = unix::listen(socket(meeting), Bincode::default).await?;
         let connections = incoming.filter_map(|connection| future::ready(connection.ok()));
+        let echoing = Echoing { answer: meeting.answer };
         let served = connections.map(BaseChannel::with_defaults).for_each(|channel| async {
-            tokio::spawn(channel.execute(Echoing.serve()).for_each(|response| async {
+            tokio::spawn(channel.execute(echoing.clone().serve()).for_each(|response| async {
                 tokio::spawn(response);
             }));
         });

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, path::PathBuf, rc::Rc};
 
 use bytes::{Buf, BufMut, Bytes};
-use strait_benches::{Call, Meeting, Outcome, RoundTrip};
+use strait_benches::{Answer, Call, Meeting, Outcome, RoundTrip};
 use tokio::{net::UnixListener, runtime::Runtime};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{
@@ -18,7 +18,7 @@ use tonic::{
 use tower::service_fn;
 
 pub(crate) fn round_trips() -> Vec<RoundTrip> {
-    vec![RoundTrip { name: "tonic-unix", serve, connect }]
+    vec![RoundTrip { name: "tonic-unix", max_clients: usize::MAX, serve, connect }]
 }
 
 /// Bytes as they are, without a protobuf message around them.
@@ -71,7 +71,15 @@ fn socket(meeting: &Meeting<'_>) -> PathBuf {
 fn serve(meeting: &Meeting<'_>) -> Outcome<()> {
     runtime()?.block_on(async {
         let incoming = UnixListenerStream::new(UnixListener::bind(socket(meeting))?);
-        let echo = |request: Request<Bytes>| async { Ok::<_, Status>(Response::new(request.into_inner())) };
+        let answer = meeting.answer;
+        let echo = move |request: Request<Bytes>| async move {
+            let request = request.into_inner();
+            let reply = match answer {
+                Answer::Echo => request,
+                Answer::Sum => Bytes::copy_from_slice(answer.to(&request, &mut [0; 8])),
+            };
+            Ok::<_, Status>(Response::new(reply))
+        };
         let service = service_fn(move |request: http::Request<Body>| async move {
             Ok::<_, Infallible>(server::Grpc::new(Plain).unary(service_fn(echo), request).await)
         });

@@ -8,13 +8,13 @@ use std::{
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use super::others::{Call, Meeting, Outcome, RoundTrip};
+use super::others::{Call, Meeting, Outcome, RoundTrip, unless_gone};
 
 /// Sleeping in the kernel, and polling without sleeping.
 pub(super) const WAYS: [RoundTrip; 3] = [
-    RoundTrip { name: "unix-stream", serve: serve_socket, connect: connect_socket },
-    RoundTrip { name: "unix-stream-polled", serve: serve_polled, connect: connect_polled },
-    RoundTrip { name: "pipe", serve: serve_pipe, connect: connect_pipe },
+    RoundTrip { name: "unix-stream", max_clients: usize::MAX, serve: serve_socket, connect: connect_socket },
+    RoundTrip { name: "unix-stream-polled", max_clients: 1, serve: serve_polled, connect: connect_polled },
+    RoundTrip { name: "pipe", max_clients: 1, serve: serve_pipe, connect: connect_pipe },
 ];
 
 /// Sends each message back.
@@ -22,13 +22,13 @@ fn echo(meeting: &Meeting<'_>, mut from: impl Read, mut to: impl Write) -> Outco
     let mut buffer = vec![0; meeting.payload_bytes];
     loop {
         from.read_exact(&mut buffer)?;
-        to.write_all(&buffer)?;
+        to.write_all(meeting.answer.to(&buffer, &mut [0; 8]))?;
     }
 }
 
 /// Sends a message, and takes the one that comes back.
 fn call(meeting: &Meeting<'_>, mut to: impl Write + 'static, mut from: impl Read + 'static) -> Call {
-    let mut buffer = vec![0; meeting.payload_bytes];
+    let mut buffer = vec![0; meeting.answer_bytes()];
     Box::new(move |payload, reply| {
         to.write_all(payload)?;
         from.read_exact(&mut buffer)?;
@@ -45,9 +45,20 @@ fn connect(meeting: &Meeting<'_>) -> std::io::Result<UnixStream> {
     UnixStream::connect(meeting.dir.join("socket"))
 }
 
+/// A thread for each client.
 fn serve_socket(meeting: &Meeting<'_>) -> Outcome<()> {
-    let socket = accept(meeting)?;
-    echo(meeting, &socket, &socket)
+    let listener = UnixListener::bind(meeting.dir.join("socket"))?;
+    std::thread::scope(|threads| {
+        for socket in listener.incoming() {
+            let socket = socket?;
+            threads.spawn(move || {
+                if let Err(error) = echo(meeting, &socket, &socket).or_else(unless_gone) {
+                    eprintln!("error: unix-stream: {error}");
+                }
+            });
+        }
+        Ok(())
+    })
 }
 
 fn connect_socket(meeting: &Meeting<'_>) -> Outcome<Call> {

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{BufReader, BufWriter, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -36,7 +35,7 @@ pub struct OneWay {
 impl OneWay {
     /// Runs one of its two processes; the consumer says how many it took.
     pub(super) fn run(&self, role: &Role) -> Outcome<Option<Rate>> {
-        let meeting = Meeting { dir: Path::new(&role.meet), payload_bytes: role.engine.payload_bytes };
+        let meeting = Meeting::of(role);
         match role.side {
             Side::Server => self.send_all(&meeting).map(|()| None),
             Side::Client => self.take_all(role, &meeting).map(Some),
