@@ -6,13 +6,15 @@ pub use crossbeam_utils::Backoff;
 /// A spin before a sleep: as long as a sleep and its wake-up would cost, and no longer.
 ///
 /// After the first microseconds it gives the processor away between looks: where more threads want to run than there are
-/// processors, what is waited for may be waiting for this very processor.
+/// processors, what is waited for may be waiting for this very processor. Where that turns out to be so, the next spin gives it
+/// away at once. And where a processor that was given away does not come back within the limit, spins are left out for a while:
+/// who sleeps is given a processor when woken, who has yielded to threads that compute waits until they have had their turn.
 ///
 /// ```
 /// use std::time::Duration;
 /// use strait_sync::Spin;
 ///
-/// let spin = Spin::new(Duration::from_micros(50));
+/// let mut spin = Spin::new(Duration::from_micros(50));
 /// let mut looks = 0;
 /// assert!(spin.until(|| { looks += 1; looks == 3 }));
 /// ```
@@ -20,6 +22,11 @@ pub use crossbeam_utils::Backoff;
 #[derive(Clone, Debug)]
 pub struct Spin {
     limit: core::time::Duration,
+    /// The last spin was of no use but for giving the processor away: others wanted it.
+    crowded: bool,
+    /// So many spins are left out from now on; and so many were the last time.
+    left_out: u32,
+    left_out_last: u32,
 }
 
 #[cfg(feature = "std")]
@@ -29,52 +36,87 @@ impl Spin {
     const FIRST_LOOKS: u32 = 256;
     /// Looks between two yields, after those.
     const LOOKS: u32 = 32;
+    /// A yield takes a fraction of this where nobody else wants the processor, and more where somebody runs meanwhile.
+    #[cfg(not(strait_loom))]
+    const SWITCH: core::time::Duration = core::time::Duration::from_micros(2);
+    /// Spins that are left out at most: a try among others that compute costs some milliseconds.
+    #[cfg(not(strait_loom))]
+    const MAX_LEFT_OUT: u32 = 1024;
 
     /// Spins for at most `limit`; with a `limit` of zero it looks once and gives up.
     pub fn new(limit: core::time::Duration) -> Self {
-        Self { limit }
+        Self { limit, crowded: false, left_out: 0, left_out_last: 0 }
     }
 
     /// Calls `ready` until it returns true or the limit is reached; returns what it returned last.
     #[cfg(not(strait_loom))]
     #[inline]
-    pub fn until(&self, mut ready: impl FnMut() -> bool) -> bool {
+    pub fn until(&mut self, mut ready: impl FnMut() -> bool) -> bool {
         if ready() {
             return true;
         }
         if self.limit.is_zero() {
             return false;
         }
-        for _ in 0..Self::FIRST_LOOKS {
-            crate::primitive::spin_hint();
-            if ready() {
-                return true;
+        if self.left_out > 0 {
+            self.left_out -= 1;
+            return false;
+        }
+        if !self.crowded {
+            for _ in 0..Self::FIRST_LOOKS {
+                crate::primitive::spin_hint();
+                if ready() {
+                    self.was_of_use();
+                    return true;
+                }
             }
         }
-        self.until_slow(&mut ready)
+        self.until_slow(&mut ready, std::thread::yield_now)
     }
 
     #[cfg(not(strait_loom))]
-    fn until_slow(&self, ready: &mut dyn FnMut() -> bool) -> bool {
+    fn until_slow(&mut self, ready: &mut dyn FnMut() -> bool, give_away: fn()) -> bool {
         let start = std::time::Instant::now();
+        let mut before = start;
         loop {
-            std::thread::yield_now();
-            for _ in 0..Self::LOOKS {
+            give_away();
+            let after = std::time::Instant::now();
+            let given_away = after - before;
+            if given_away >= self.limit {
+                self.left_out = (2 * self.left_out_last).clamp(1, Self::MAX_LEFT_OUT);
+                self.left_out_last = self.left_out;
+                return ready();
+            }
+            let others_ran = given_away >= Self::SWITCH;
+            for look in 0..Self::LOOKS {
                 if ready() {
+                    // At a later look than the first it came from another processor.
+                    self.crowded = others_ran && look == 0;
+                    self.was_of_use();
                     return true;
                 }
                 crate::primitive::spin_hint();
             }
-            if start.elapsed() >= self.limit {
+            before = std::time::Instant::now();
+            if before - start >= self.limit {
+                self.crowded = others_ran;
                 return false;
             }
         }
     }
 
+    /// Forgets step by step how long the processor once was away: an interrupt now and then is no reason to leave out many spins, and
+    /// one spin in two that is of use among threads that compute is none to leave out few.
+    #[cfg(not(strait_loom))]
+    #[inline]
+    fn was_of_use(&mut self) {
+        self.left_out_last = self.left_out_last.saturating_sub(1);
+    }
+
     /// Under loom there is no time: one look, so that the model goes on to park.
     #[cfg(strait_loom)]
-    pub fn until(&self, mut ready: impl FnMut() -> bool) -> bool {
-        let _ = (self.limit, Self::FIRST_LOOKS, Self::LOOKS);
+    pub fn until(&mut self, mut ready: impl FnMut() -> bool) -> bool {
+        let _ = (self.limit, self.crowded, self.left_out, self.left_out_last, Self::FIRST_LOOKS, Self::LOOKS);
         ready()
     }
 }
@@ -97,10 +139,76 @@ mod tests {
 
     #[test]
     fn gives_up_after_its_limit() {
-        let spin = Spin::new(Duration::from_millis(4));
+        let mut spin = Spin::new(Duration::from_millis(4));
         let start = Instant::now();
         assert!(!spin.until(|| false));
         assert!(start.elapsed() >= Duration::from_millis(4));
         assert!(spin.until(|| true));
+    }
+
+    #[test]
+    fn where_others_ran_meanwhile_the_next_spin_gives_the_processor_away_at_once() {
+        let mut spin = Spin::new(Duration::from_secs(5));
+        let mut found_at = |ready_at: u32, give_away: fn()| {
+            let mut looks = 0;
+            let mut ready = || {
+                looks += 1;
+                looks == ready_at
+            };
+            assert!(spin.until_slow(&mut ready, give_away));
+            spin.crowded
+        };
+        let others_run = || std::thread::sleep(2 * Spin::SWITCH);
+        assert!(!found_at(1, || ()));
+        assert!(found_at(1, others_run));
+        assert!(!found_at(2, others_run), "it came from another processor");
+        assert!(found_at(Spin::LOOKS + 1, others_run));
+    }
+
+    #[test]
+    fn a_crowded_spin_looks_once_before_it_yields() {
+        let looks_around_a_yield = |crowded| {
+            let mut looks = 0;
+            let mut spin = Spin { crowded, ..Spin::new(Duration::from_nanos(1)) };
+            assert!(!spin.until(|| {
+                looks += 1;
+                false
+            }));
+            looks
+        };
+        assert_eq!(looks_around_a_yield(true), 2);
+        assert_eq!(looks_around_a_yield(false), 1 + Spin::FIRST_LOOKS + 1);
+    }
+
+    #[test]
+    fn spins_are_left_out_while_the_processor_does_not_come_back() {
+        let mut spin = Spin::new(Duration::from_micros(50));
+        let others_compute = || std::thread::sleep(Duration::from_millis(1));
+        let mut left_out = || {
+            assert!(!spin.until_slow(&mut || false, others_compute));
+            let left_out = spin.left_out;
+            for _ in 0..left_out {
+                let mut looks = 0;
+                let found = spin.until(|| {
+                    looks += 1;
+                    looks > 1
+                });
+                assert!(!found && looks == 1);
+            }
+            left_out
+        };
+        assert_eq!([(); 4].map(|()| left_out()), [1, 2, 4, 8]);
+        for _ in 0..7 {
+            assert!(spin.until_slow(&mut || true, || ()));
+        }
+        assert!(!spin.until_slow(&mut || false, others_compute));
+        assert_eq!(spin.left_out, 2, "8, less one for each that was of use, and twice that");
+        spin.left_out = 0;
+        let mut looks = 0;
+        assert!(spin.until(|| {
+            looks += 1;
+            looks == 3
+        }));
+        assert_eq!(spin.left_out_last, 1, "one that ends before a yield counts too");
     }
 }
