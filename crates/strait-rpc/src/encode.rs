@@ -11,6 +11,7 @@ use strait_transport::{Error, Options, SendError, Transport};
 use crate::{
     SERVICE_RPC,
     error::Code,
+    foreign::tame,
     header::{HEADER_BYTES, Header},
 };
 
@@ -122,8 +123,8 @@ pub(crate) fn decode_error(body: &[u8]) -> Result<crate::Error, String> {
     let Some((code, text)) = body.split_first_chunk::<2>() else {
         return Err("an rpc error without its code".into());
     };
-    let text: String = String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Ok(crate::Error::Call { code: Code(u16::from_le_bytes(*code)), message: text.into() })
+    let message = tame(&String::from_utf8_lossy(text)).into();
+    Ok(crate::Error::Call { code: Code(u16::from_le_bytes(*code)), message })
 }
 
 /// The options with which a service of these types is offered or called.

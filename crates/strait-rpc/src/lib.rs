@@ -44,6 +44,7 @@ mod encode;
 mod error;
 #[cfg(not(strait_loom))]
 mod event;
+mod foreign;
 mod header;
 #[cfg(not(strait_loom))]
 mod json;

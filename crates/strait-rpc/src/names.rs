@@ -10,6 +10,7 @@ use crate::{
     description::{Description, MethodInfo, MethodKind},
     encode::schema,
     error::Error,
+    foreign::{tame, tame_to},
 };
 
 /// What a service said of itself, once it was asked.
@@ -60,8 +61,7 @@ impl Description {
 
     fn named(&self, name: &str, kind: MethodKind) -> Result<&MethodInfo, Error> {
         let Some(method) = self.method(name) else {
-            let known: Vec<&str> = self.methods.iter().map(|method| method.name.as_str()).collect();
-            let what = format!("the service has no such method; it has: {}", known.join(", "));
+            let what = format!("the service has no such method; it has: {}", self.listed());
             return Err(Error::Method { name: name.into(), what: what.into() });
         };
         if method.kind != kind {
@@ -72,8 +72,24 @@ impl Description {
     }
 }
 
+/// Most names that an error lists, and most characters of each.
+const MAX_LISTED: usize = 16;
+const MAX_NAME_CHARS: usize = 64;
+
+impl Description {
+    /// The names of its methods, as the server gave them: not to be trusted.
+    fn listed(&self) -> String {
+        let names = self.methods.iter().take(MAX_LISTED).map(|method| tame_to(&method.name, MAX_NAME_CHARS));
+        let listed = names.collect::<Vec<_>>().join(", ");
+        match self.methods.len().saturating_sub(MAX_LISTED) {
+            0 => listed,
+            more => format!("{listed} and {more} more"),
+        }
+    }
+}
+
 /// Reads the JSON that a reserved method, or one that was called with JSON, has answered with.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(message: &[u8]) -> Result<T, Error> {
     let body = message.get(crate::header::HEADER_BYTES..).unwrap_or_default();
-    serde_json::from_slice(body).map_err(|error| Error::Json { what: error.to_string().into() })
+    serde_json::from_slice(body).map_err(|error| Error::Json { what: tame(&error.to_string()).into() })
 }

@@ -11,7 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_rpc::{Error, Options, Raw, Request, blocking::Client, schema};
+use strait_rpc::{
+    Error, Options, Raw, Request,
+    blocking::{Client, Proxy},
+    schema,
+};
 use strait_transport::{Connection, Error as TransportError, Listener, local};
 use support::{
     CANCEL, CREDIT, ERROR, GO_AWAY, ITEM, NAME, REPLY, REQUEST, Scratch, call_of, frame, receive, send, serve, within,
@@ -105,18 +109,55 @@ fn a_server_that_says_farewell_for_ever_holds_nobody_up() {
 }
 
 #[test]
-fn an_unknown_error_code_is_handed_on_without_its_control_characters() {
+fn an_unknown_error_code_is_handed_on_with_its_control_characters_spelled_out() {
     let (client, error) = lied_to(|connection, call| {
         send(connection, &frame(ERROR, call, &[&[0x39, 0x30][..], b"a\x1b[2Jb\xff"].concat())).unwrap();
     });
     match error {
         Error::Call { code, message } => {
             assert_eq!(code.0, 12345);
-            assert_eq!(&*message, "a [2Jb\u{fffd}");
+            assert_eq!(&*message, "a\\u{1b}[2Jb\u{fffd}");
         }
         other => panic!("{other:?}"),
     }
     drop(client);
+}
+
+/// A call of a method that a service of this description does not have.
+fn described_as(description: String) -> Error {
+    within(Duration::from_secs(20), || {
+        let (ours, mut theirs) = local::pair(&Options::default()).unwrap();
+        let service: Proxy = Proxy::over(ours);
+        let server = std::thread::spawn(move || {
+            let call = call_of(&receive(&mut theirs).unwrap());
+            send(&mut theirs, &frame(REPLY, call, description.as_bytes())).unwrap();
+            theirs
+        });
+        let outcome = service.call::<u64, u64>("double", &21).unwrap_err();
+        drop(server.join());
+        outcome
+    })
+}
+
+#[test]
+fn what_a_server_calls_its_methods_is_cut_and_spelled_out_in_errors() {
+    let method =
+        |name: &str, kind: &str| format!(r#"{{"name":"{name}","id":0,"kind":"{kind}","schema":0,"json":false}}"#);
+    let description = |methods: &[String]| format!(r#"{{"methods":[{}],"document":null}}"#, methods.join(","));
+
+    let odd = described_as(description(&[method(r"\u001b]0;owned\u0007\u202e\n", "call")]));
+    assert!(matches!(odd, Error::Method { .. }), "{odd:?}");
+    assert!(odd.to_string().ends_with(r"it has: \u{1b}]0;owned\u{7}\u{202e} "), "{odd}");
+
+    let many: Vec<String> = (0..200).map(|at| method(&format!("{at}{}", "x".repeat(100)), "call")).collect();
+    let many = described_as(description(&many)).to_string();
+    assert!(many.len() < 2_000 && many.contains("0xxxx") && many.ends_with("and 184 more"), "{many}");
+
+    let no_kind = described_as(description(&[method("double", r"\u001b[2J")]));
+    assert!(matches!(no_kind, Error::Json { .. }), "{no_kind:?}");
+    assert!(!no_kind.to_string().contains('\x1b'), "{no_kind}");
+    let long = described_as(format!(r#"{{"methods":"{}"}}"#, "y".repeat(20_000)));
+    assert!(matches!(long, Error::Json { .. }) && long.to_string().len() < 1_000, "{long}");
 }
 
 #[test]
