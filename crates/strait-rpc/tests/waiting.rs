@@ -1,5 +1,5 @@
 //! Calls that wait for a place and give up, while the server stands still, leave nothing behind.
-#![cfg(not(strait_loom))]
+#![cfg(all(feature = "tokio", not(strait_loom)))]
 
 use std::{
     future::Future,
