@@ -22,6 +22,7 @@ const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const CANCEL: u8 = 4;
 const GO_AWAY: u8 = 5;
+const NOTIFY: u8 = 6;
 
 fn model(bound: usize, test: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
@@ -195,6 +196,54 @@ fn a_follower_that_waits_for_room_gets_it_while_the_driver_sleeps() {
 fn mutant_a_follower_that_shows_no_ticket_waits_for_room_for_ever() {
     in_own_process("mutant_a_follower_that_shows_no_ticket_waits_for_room_for_ever", || {
         mutant::with("follower_shows_no_space_ticket", || room_for_one(2));
+    });
+}
+
+/// Both rings are full, and the server reads no request before it has sent several messages more than there is room for: events,
+/// in the model, where a server of many calls has replies.
+fn rings_full_both_ways() {
+    model(2, || {
+        let options = Options { max_in_flight: 2, timestamp: false, ..Options::default() };
+        let (mut ours, mut connection) = local::ends(RING_BYTES, &options).unwrap();
+        let message = |kind: u8| {
+            let mut bytes = [0; 16];
+            bytes[0] = kind;
+            bytes
+        };
+        for _ in 0..3 {
+            ours.send(&message(CANCEL)).unwrap();
+            connection.send(&message(NOTIFY)).unwrap();
+        }
+        assert!(ours.send(&message(CANCEL)).is_err() && connection.send(&message(NOTIFY)).is_err(), "both are full");
+        let mut client = Calls::over(ours);
+        client.set_deadline(None);
+        let server = thread::spawn(move || {
+            for _ in 0..4 {
+                while let Err(full) = connection.send(&message(NOTIFY)) {
+                    assert!(!matches!(full, SendError::Failed(_)), "{full:?}");
+                    connection.wait_ready(Interest::SPACE, None).unwrap();
+                }
+            }
+            for _ in 0..3 {
+                assert_eq!(receive(&mut connection).unwrap()[0], CANCEL);
+            }
+            serve(connection, 1)
+        });
+        call(&client);
+        drop(server.join().unwrap());
+    });
+}
+
+#[test]
+fn a_call_that_finds_both_rings_full_gets_its_reply() {
+    rings_full_both_ways();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn mutant_a_caller_that_waits_for_room_and_reads_nothing_waits_for_ever() {
+    in_own_process("mutant_a_caller_that_waits_for_room_and_reads_nothing_waits_for_ever", || {
+        mutant::with("waits_for_room_without_reading", rings_full_both_ways);
     });
 }
 

@@ -328,6 +328,8 @@ impl Driver {
     }
 
     fn interest(&self, want: Want) -> Interest {
-        Interest::data_and(want == Want::Room || self.wakers.has_room_waiters())
+        let room = want == Want::Room || self.wakers.has_room_waiters();
+        let read_too = Interest::data_and(room);
+        mutant!(waits_for_room_without_reading, read_too, if room { Interest::SPACE } else { Interest::DATA })
     }
 }
