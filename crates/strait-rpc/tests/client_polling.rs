@@ -14,7 +14,7 @@ use process::{Process, options, role, say, until_told};
 use rustix::{process::Signal, thread::sched_getaffinity};
 use strait_rpc::{
     Error, Options, Request, TransportKind,
-    blocking::{Client, ClientPolling, Methods, PinError, Proxy, Server},
+    blocking::{Client, ClientPolling, Methods, PinError, Proxy, Reconnecting, Server},
 };
 use strait_transport::Error as TransportError;
 use support::{NAME, Running, Scratch, serve, until};
@@ -221,4 +221,37 @@ fn the_calling_thread_is_kept_on_its_processor_and_a_wrong_one_is_an_error_that_
         });
         pinned.join().unwrap();
     });
+}
+
+#[test]
+fn a_client_that_connects_again_goes_on_polling() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let mut client: Reconnecting<u64, u64> = Reconnecting::new(NAME, &scratch.options());
+    let wrong = client.set_polling(&ClientPolling { cpu: Some(1_000_000), idle: None }).unwrap_err();
+    assert!(matches!(wrong, Error::Pin(_)), "{wrong}");
+    let sleeps_in_ten_calls = |client: &Reconnecting<u64, u64>| {
+        // The first calls may go over the socket, where a thread sleeps as ever.
+        for _ in 0..100 {
+            client.call_idempotent(&0).unwrap();
+        }
+        let before = sleeps();
+        for _ in 0..10 {
+            assert_eq!(client.call(&5).unwrap().to_native(), 5);
+        }
+        sleeps() - before
+    };
+    let mut first = Process::start("child", "server", &scratch.options(), &[]);
+    first.hears("ready");
+    assert!(sleeps_in_ten_calls(&client) >= 10, "it does not poll yet");
+    client.set_polling(&TIRELESS).unwrap();
+    assert!(sleeps_in_ten_calls(&client) < 5, "the connection that there was");
+    for reconnects in 1..=2 {
+        first.signal(Signal::KILL);
+        drop(first);
+        first = Process::start("child", "server", &scratch.options(), &[]);
+        first.hears("ready");
+        assert!(sleeps_in_ten_calls(&client) < 5, "connection {reconnects} after the first");
+        assert_eq!(client.reconnects(), reconnects);
+    }
 }

@@ -1,14 +1,15 @@
 //! The client for threads.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use strait_frame::{Codec, Rkyv};
 use strait_transport::{Connection, Stats, TransportKind};
 #[cfg(not(strait_loom))]
 use strait_transport::{Options, pin_current_thread};
 
+use super::poller::Poller;
 #[cfg(not(strait_loom))]
-use crate::driver::ClientPolling;
+use crate::driver::{Bell, ClientPolling};
 use crate::{
     DEFAULT_DEADLINE,
     deadline::Deadline,
@@ -28,7 +29,7 @@ use crate::{
 /// # Ok::<(), strait_rpc::Error>(())
 /// ```
 pub struct Client<Req, Resp, C = Rkyv> {
-    driver: Driver,
+    driver: Arc<Driver>,
     deadline: Option<Duration>,
     types: PhantomData<fn(Req, C) -> Resp>,
 }
@@ -66,7 +67,7 @@ where
     /// Calls over a connection that exists, such as one end of
     /// [`local::pair`](strait_transport::local::pair).
     pub fn over(connection: Connection) -> Self {
-        Self { driver: Driver::new(connection), deadline: Some(DEFAULT_DEADLINE), types: PhantomData }
+        Self { driver: Arc::new(Driver::new(connection)), deadline: Some(DEFAULT_DEADLINE), types: PhantomData }
     }
 
     /// Sets how long calls may take from now on (default 30 s; `None` waits without end).
@@ -94,6 +95,21 @@ where
         polling.cpu.map_or(Ok(()), pin_current_thread)?;
         self.driver.set_polling(polling);
         Ok(())
+    }
+
+    /// Lets the thread of `poller` look for the answers to calls made here; threads that wait for them sleep meanwhile. Takes the
+    /// client from the poller that it had, if it had one.
+    ///
+    /// ```no_run
+    /// use strait_rpc::blocking::{Client, ClientPolling, Poller};
+    ///
+    /// let poller = Poller::start(&ClientPolling::default())?;
+    /// let mut client: Client<u64, u64> = Client::connect("doubler")?;
+    /// client.set_poller(&poller);
+    /// # Ok::<(), strait_rpc::Error>(())
+    /// ```
+    pub fn set_poller(&mut self, poller: &Poller) {
+        self.driver.attach(&poller.bell);
     }
 
     /// Makes one call and waits for its reply.
@@ -154,6 +170,18 @@ impl<Req, Resp, C> Client<Req, Resp, C> {
     /// Why the connection stays on its socket, if it does.
     pub fn fallback_reason(&self) -> Option<String> {
         self.driver.fallback_reason()
+    }
+
+    /// Polls from now on, wherever its threads run.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn poll_unpinned(&self, polling: &ClientPolling) {
+        self.driver.set_polling(polling);
+    }
+
+    /// Has a polling thread from now on.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn attach(&self, bell: &Arc<Bell>) {
+        self.driver.attach(bell);
     }
 
     /// Whether a call has a chance here, as far as what has come says.

@@ -3,6 +3,7 @@
 mod client;
 #[cfg(not(strait_loom))]
 mod methods;
+mod poller;
 #[cfg(not(strait_loom))]
 mod polling;
 #[cfg(not(strait_loom))]
@@ -20,6 +21,7 @@ pub use crate::reconnect::blocking::Reconnecting;
 pub use client::Client;
 #[cfg(not(strait_loom))]
 pub use methods::Methods;
+pub use poller::Poller;
 #[cfg(not(strait_loom))]
 pub use polling::Polling;
 #[cfg(not(strait_loom))]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use strait_frame::{Codec, Raw, Rkyv};
 use strait_transport::{Connection, Options, Stats, TransportKind, pin_current_thread};
 
+use super::poller::Poller;
 use crate::{
     DEFAULT_DEADLINE,
     calls::{Calls, Next},
@@ -89,6 +90,21 @@ impl<C: 'static> Proxy<C> {
         polling.cpu.map_or(Ok(()), pin_current_thread)?;
         self.driver.set_polling(polling);
         Ok(())
+    }
+
+    /// Lets the thread of `poller` look for the answers to calls made here; threads that wait for them sleep meanwhile. Takes the
+    /// client from the poller that it had, if it had one.
+    ///
+    /// ```no_run
+    /// use strait_rpc::blocking::{ClientPolling, Poller, Proxy};
+    ///
+    /// let poller = Poller::start(&ClientPolling::default())?;
+    /// let mut client: Proxy = Proxy::connect("arithmetic")?;
+    /// client.set_poller(&poller);
+    /// # Ok::<(), strait_rpc::Error>(())
+    /// ```
+    pub fn set_poller(&mut self, poller: &Poller) {
+        self.driver.attach(&poller.bell);
     }
 
     /// Calls the method `name` and waits for its reply.

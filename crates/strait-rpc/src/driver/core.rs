@@ -6,7 +6,7 @@ use strait_frame::Codec;
 use strait_sync::mutant;
 use strait_transport::{Connection, Error as TransportError, Message, SendError, Transport, TransportKind};
 
-use super::vigil::ClientPolling;
+use super::{polled::Polled, vigil::ClientPolling};
 use crate::{
     calls::{Calls, Delivered, Next},
     deadline::Deadline,
@@ -26,6 +26,8 @@ pub(super) struct Core {
     pub(super) asleep: bool,
     /// How a driver looks on after its spin, if it does.
     pub(super) polling: Option<ClientPolling>,
+    /// The polling thread that drives while it is awake, if there is one.
+    pub(super) polled: Option<Polled>,
     /// Calls to cancel, and credit to give, once there is room.
     owed: Vec<Header>,
     /// Messages from the server that nobody asked for.
@@ -92,6 +94,7 @@ impl Core {
             driving: false,
             asleep: false,
             polling: None,
+            polled: None,
             owed: Vec::with_capacity(window),
             events: Events::default(),
             going_away: false,
@@ -162,6 +165,7 @@ impl Core {
         let header = Header { json, stream, method, deadline: left, ..Header::of(Kind::Request, call) };
         match send_value::<C, T>(&mut self.connection, header, value, &mut self.hint) {
             Ok(()) => {
+                self.rouse();
                 if stream {
                     self.calls.begin_stream(call);
                     self.owe(Header { method: Calls::CREDIT as u16, ..Header::of(Kind::Credit, call) });

@@ -6,7 +6,8 @@
 //! out the answers, and one that leaves with calls pending wakes another to take its place. Tasks have no driver: each
 //! pending call is woken by the connection, and whoever is polled first reads for all.
 //!
-//! The rules (`tests/loom_driver.rs` has mutants of 2 and 4, `tests/loom_tasks.rs` those of tasks; `tests/full.rs` shows 1, the storms on a socket 3):
+//! The rules (`tests/loom_driver.rs` has mutants of 1, 2 and 4, `tests/loom_tasks.rs` those of tasks, `tests/loom_poller.rs` those of
+//! polling threads; the storms on a socket show 3):
 //!
 //! 1. Nobody waits for room without reading answers, so full rings in both directions cannot block each other.
 //! 2. A driver sleeps on the connection alone, so it may only wait there for what comes over the connection: an answer or room.
@@ -15,10 +16,13 @@
 //! 3. While the driver sleeps on a *socket*, nobody else reads it: a poll looks again when it is woken, and a thread that took
 //!    the bytes meanwhile would leave it asleep. (In memory the peer's doorbell ends the sleep whoever reads.)
 //! 4. Who leaves while nobody drives wakes one that waits for an answer; where there is none, all who wait for a slot or room.
+//!
+//! A polling thread is a driver of several connections, in memory alone, for as long as it is awake: see `polled`.
 
 mod batch;
 mod core;
 mod park;
+mod polled;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod threads;
@@ -34,6 +38,7 @@ use strait_transport::{Connection, Error as TransportError, Stats, Transport, Tr
 
 use self::core::Core;
 pub(crate) use self::core::Target;
+pub(crate) use self::polled::{Bell, Look};
 pub use self::vigil::ClientPolling;
 use crate::wakers::Wakers;
 
@@ -119,6 +124,7 @@ impl Driver {
             core.connection.close();
             core.end(TransportError::Closed.into(), &self.wakers);
         }
+        core.tell_poller();
     }
 
     /// Nobody waits for a call any more: cancels it, without waiting.

@@ -202,7 +202,7 @@ impl Driver {
 
     /// A thread leaves; if nobody drives, another is woken to do it (rule 4).
     fn leave(&self, core: Locked<'_>) {
-        let alone = !core.driving;
+        let alone = !core.is_driven();
         drop(core);
         if mutant!(leave_without_successor, alone, false) {
             self.wakers.wake_one();
@@ -214,7 +214,7 @@ impl Driver {
         if core.ended.is_some() {
             return core;
         }
-        if core.driving {
+        if core.is_driven() {
             return self.follow(core, want, deadline);
         }
         if want == Want::Slot && mutant!(slot_waiter_drives, core.calls.has_callers(), false) {

@@ -7,7 +7,8 @@ use strait_transport::{Interest, Transport, TransportKind};
 use super::core::Core;
 use crate::{deadline::Deadline, wakers::Wakers};
 
-/// How threads wait that call through a client which polls: see [`Client::set_polling`](crate::blocking::Client::set_polling).
+/// How threads wait that call through a client which polls: see [`Client::set_polling`](crate::blocking::Client::set_polling);
+/// or how a [`Poller`](crate::blocking::Poller) does.
 ///
 /// ```
 /// use strait_rpc::blocking::ClientPolling;
@@ -18,10 +19,11 @@ use crate::{deadline::Deadline, wakers::Wakers};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientPolling {
-    /// The processor that the calling thread is kept on; `None` (the default) leaves it where it is.
+    /// The processor that the thread which polls is kept on; `None` (the default) leaves it where it is.
     pub cpu: Option<usize>,
-    /// How long a thread looks for what it waits for before it sleeps (default 1 ms); `None` looks until the deadline. A thread
-    /// looks as long as [`Options::spin`](crate::Options::spin) at least.
+    /// How long a thread looks for what it waits for before it sleeps (default 1 ms); `None` looks until the deadline, and a
+    /// `Poller` for as long as it has clients. A calling thread looks as long as [`Options::spin`](crate::Options::spin) at
+    /// least, a `Poller` some microseconds.
     pub idle: Option<Duration>,
 }
 
@@ -61,15 +63,21 @@ impl Vigil {
         }
         if now - self.looked_after_at >= Self::LOOK_AFTER_EVERY {
             self.looked_after_at = now;
-            let looked = match core.connection.arm(interest) {
-                Ok(true) => core.connection.disarm(),
-                Ok(false) => Ok(()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = looked {
-                core.end(error.into(), wakers);
-            }
+            look_after(core, interest, wakers);
         }
         true
+    }
+}
+
+/// Finds out whether the server is still there. Not while a thread sleeps on the connection: it would take back what that
+/// one has announced.
+pub(super) fn look_after(core: &mut Core, interest: Interest, wakers: &Wakers) {
+    let looked = match core.connection.arm(interest) {
+        Ok(true) => core.connection.disarm(),
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = looked {
+        core.end(error.into(), wakers);
     }
 }

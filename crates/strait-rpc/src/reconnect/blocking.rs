@@ -9,6 +9,7 @@ use std::{
 };
 
 use strait_frame::{Codec, Rkyv};
+use strait_sync::primitive::Mutex;
 use strait_transport::Options;
 
 use super::{
@@ -16,7 +17,14 @@ use super::{
     link::{Connected, Link, until},
     outcome::History,
 };
-use crate::{DEFAULT_DEADLINE, blocking::Client, error::Error, launch::Launch, response::Response};
+use crate::{
+    DEFAULT_DEADLINE,
+    blocking::{Client, ClientPolling, Poller, pin_current_thread},
+    driver::Bell,
+    error::Error,
+    launch::Launch,
+    response::Response,
+};
 
 /// A [`Client`] that connects when it is first called, and again when its connection was lost. `Sync`: any number of
 /// threads may call at once; one thread connects for all, and each call waits for it until its own deadline.
@@ -35,6 +43,25 @@ use crate::{DEFAULT_DEADLINE, blocking::Client, error::Error, launch::Launch, re
 pub struct Reconnecting<Req, Resp, C = Rkyv> {
     link: Link<Client<Req, Resp, C>>,
     deadline: Option<Duration>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// How calls wait, over each connection.
+#[derive(Default)]
+struct Waiting {
+    polling: Option<ClientPolling>,
+    poller: Option<Arc<Bell>>,
+}
+
+impl Waiting {
+    fn equip<Req, Resp, C>(&self, client: &Client<Req, Resp, C>) {
+        if let Some(polling) = &self.polling {
+            client.poll_unpinned(polling);
+        }
+        if let Some(poller) = &self.poller {
+            client.attach(poller);
+        }
+    }
 }
 
 impl<Req, Resp, C> Reconnecting<Req, Resp, C>
@@ -63,12 +90,38 @@ where
             client.set_deadline(None);
             Ok(client)
         };
-        Self { link: Link::new(connect), deadline: Some(DEFAULT_DEADLINE) }
+        let (mut link, waiting) = (Link::new(connect), Arc::new(Mutex::new(Waiting::default())));
+        let each = waiting.clone();
+        link.config.equip = Arc::new(move |client| each.lock().equip(client));
+        Self { link, deadline: Some(DEFAULT_DEADLINE), waiting }
     }
 
     /// Sets how long calls may take from now on, connecting included (default 30 s; `None` waits without end).
     pub fn set_deadline(&mut self, deadline: Option<Duration>) {
         self.deadline = deadline;
+    }
+
+    /// As [`Client::set_polling`], for this connection and each that follows: the calling thread is kept on its processor, if there
+    /// is one, and every thread that calls polls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pin`] where there is no such processor; then nothing has changed.
+    pub fn set_polling(&mut self, polling: &ClientPolling) -> Result<(), Error> {
+        polling.cpu.map_or(Ok(()), pin_current_thread)?;
+        self.waiting.lock().polling = Some(polling.clone());
+        if let Some(live) = self.link.current() {
+            live.client.poll_unpinned(polling);
+        }
+        Ok(())
+    }
+
+    /// As [`Client::set_poller`], for this connection and each that follows.
+    pub fn set_poller(&mut self, poller: &Poller) {
+        self.waiting.lock().poller = Some(poller.bell.clone());
+        if let Some(live) = self.link.current() {
+            live.client.attach(&poller.bell);
+        }
     }
 
     /// Sets the pauses between attempts to connect.

@@ -41,6 +41,8 @@ pub(super) struct Config<K> {
     connect: Arc<dyn Fn() -> Result<K, Error> + Send + Sync>,
     pub(super) backoff: Backoff,
     pub(super) on_reconnect: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+    /// Makes a new client like the one before, under the lock.
+    pub(super) equip: Arc<dyn Fn(&K) + Send + Sync>,
 }
 
 /// What all callers share.
@@ -80,7 +82,12 @@ impl<K: Send + Sync + 'static> Link<K> {
             last_error: None,
             connections: 0,
         };
-        let config = Config { connect: Arc::new(connect), backoff: Backoff::default(), on_reconnect: None };
+        let config = Config {
+            connect: Arc::new(connect),
+            backoff: Backoff::default(),
+            on_reconnect: None,
+            equip: Arc::new(|_| {}),
+        };
         Self { state: Arc::new(Mutex::new(state)), config }
     }
 
@@ -149,8 +156,9 @@ impl<K: Send + Sync + 'static> Link<K> {
 
     /// Starts the thread that connects; `around` runs in it, and runs what it is given.
     fn start(&self, around: impl FnOnce(&dyn Fn()) + Send + 'static) -> io::Result<()> {
-        let Config { connect, backoff, on_reconnect } = &self.config;
-        let config = Config { connect: connect.clone(), backoff: backoff.clone(), on_reconnect: on_reconnect.clone() };
+        let Config { connect, backoff, on_reconnect, equip } = &self.config;
+        let (connect, on_reconnect, equip) = (connect.clone(), on_reconnect.clone(), equip.clone());
+        let config = Config { connect, backoff: backoff.clone(), on_reconnect, equip };
         let state = self.state.clone();
         let thread = std::thread::Builder::new().name("strait-connect".into());
         thread.spawn(move || around(&|| run(&state, &config))).map(drop)
@@ -197,6 +205,7 @@ fn run<K>(state: &Mutex<State<K>>, config: &Config<K>) {
         state.failed(&config.backoff);
         match connected {
             Ok(client) => {
+                (config.equip)(&client);
                 state.current = Some(Arc::new(Live { client, answered: AtomicBool::new(false) }));
                 state.connections += 1;
                 state.last_error = None;
