@@ -1,16 +1,48 @@
 //! What the tests share: values that can be checked in full, and a snapshot whose memory the test can write.
 #![allow(dead_code, unreachable_pub, unsafe_code)]
 
-use std::sync::Arc;
+#[cfg(not(strait_loom))]
+pub mod mapped;
+
+use std::{
+    env,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use strait_seqlock::snapshot::{Geometry, HeapReader, Reader, Writer};
 use strait_sync::Heap;
 
-/// A small generator of numbers that are the same each time (xorshift64*).
+/// What a call may take beyond its deadline on a machine that does much else.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How many are killed: `STRAIT_STORM_ROUNDS`, or 1000.
+pub fn storm_rounds() -> u64 {
+    env::var("STRAIT_STORM_ROUNDS").map_or(1000, |rounds| rounds.parse().expect("a number"))
+}
+
+/// A call of one that survives ends by its deadline and a little more, whoever was killed meanwhile.
+#[track_caller]
+pub fn within<R>(deadline: Duration, call: impl FnOnce() -> R) -> R {
+    let start = Instant::now();
+    let result = call();
+    assert!(start.elapsed() < deadline + GRACE, "a call took {:?}", start.elapsed());
+    result
+}
+
+/// A small generator of numbers that are the same for the same seed (xorshift64*).
 #[derive(Clone)]
 pub struct Random(pub u64);
 
 impl Random {
+    /// From the seed in `STRAIT_SEED`, or one that is new each time. Prints it: the harness shows that where the test fails.
+    pub fn seeded() -> Self {
+        let new = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = env::var("STRAIT_SEED").map_or_else(|_| new(), |seed| seed.parse().expect("a number"));
+        println!("STRAIT_SEED={seed}");
+        Self(seed | 1)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

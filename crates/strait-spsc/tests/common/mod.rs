@@ -1,16 +1,31 @@
 //! What the tests share: payloads that can be checked in full, and a ring whose memory the test can write.
 #![allow(dead_code, unreachable_pub, unsafe_code)]
 
-use std::sync::Arc;
+#[cfg(not(strait_loom))]
+pub mod mapped;
+
+use std::{
+    env,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use strait_spsc::records::{Consumer, Geometry, HeapConsumer, HeapProducer, Meta, Producer, Record, control};
 use strait_sync::{Heap, HonestPeer};
 
-/// A small generator of numbers that are the same each time (xorshift64*).
+/// A small generator of numbers that are the same for the same seed (xorshift64*).
 #[derive(Clone)]
 pub struct Random(pub u64);
 
 impl Random {
+    /// From the seed in `STRAIT_SEED`, or one that is new each time. Prints it: the harness shows that where the test fails.
+    pub fn seeded() -> Self {
+        let new = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = env::var("STRAIT_SEED").map_or_else(|_| new(), |seed| seed.parse().expect("a number"));
+        println!("STRAIT_SEED={seed}");
+        Self(seed | 1)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
