@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Instant};
 
-use crate::{bench, demo, failure::Failure, loom, run, test, tidy};
+use crate::{bench, demo, failure::Failure, loom, no_std, run, test, tidy};
 
 /// What a step runs.
 type Run = fn() -> Result<(), Failure>;
@@ -27,6 +27,7 @@ const STEPS: &[(&str, Run)] = &[
             "--no-default-features",
         ])
     }),
+    ("build without std", no_std::check),
     ("clippy without tokio", || {
         clippy(&["-p", "strait-transport", "-p", "strait-rpc", "-p", "strait-channel", "--no-default-features"])
     }),

@@ -5,6 +5,7 @@ mod ci;
 mod demo;
 mod failure;
 mod loom;
+mod no_std;
 mod run;
 mod test;
 mod tidy;
