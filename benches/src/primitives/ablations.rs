@@ -1,6 +1,6 @@
 //! What each decision buys: a ring in small, with one of them taken the other way.
 //!
-//! It has no handles that end, no chunks, no counters, and words for slots, so that it needs no unsafe code.
+//! It has no handles that end, no chunks, and words for slots, so that it needs no unsafe code.
 //! `ablation-none` is that ring with every decision as ours has it: the others are to be read beside it.
 
 use std::{
@@ -16,23 +16,26 @@ use super::{
     spsc::Spsc,
 };
 
-/// Padded indices, and a copy of the other end's.
-pub type Both = Ring<true, true>;
+/// Padded indices, a copy of the other end's, and statistics.
+pub type AsOurs = Ring<true, true, true>;
 /// The indices of both ends on one line.
-pub type UnpaddedIndices = Ring<false, true>;
+pub type UnpaddedIndices = Ring<false, true, true>;
 /// Each push and each pop asks for the other end's index.
-pub type NoCachedIndex = Ring<true, false>;
+pub type NoCachedIndex = Ring<true, false, true>;
+/// Nobody counts what is refused, nor looks for the high-water mark.
+pub type NoStatistics = Ring<true, true, false>;
 
 /// A ring in small.
-pub struct Ring<const PADDED: bool, const CACHED: bool>;
+pub struct Ring<const PADDED: bool, const CACHED: bool, const COUNTED: bool>;
 
 /// Which of them it is.
-const fn name(padded: bool, cached: bool) -> &'static str {
-    match (padded, cached) {
-        (true, true) => "ablation-none",
-        (false, true) => "ablation-unpadded-indices",
-        (true, false) => "ablation-no-cached-index",
-        (false, false) => "ablation-unpadded-and-no-cached-index",
+const fn name(padded: bool, cached: bool, counted: bool) -> &'static str {
+    match (padded, cached, counted) {
+        (true, true, true) => "ablation-none",
+        (false, true, true) => "ablation-unpadded-indices",
+        (true, false, true) => "ablation-no-cached-index",
+        (true, true, false) => "ablation-no-statistics",
+        _ => "ablation-several",
     }
 }
 
@@ -41,15 +44,17 @@ const fn name(padded: bool, cached: bool) -> &'static str {
 struct Indices([AtomicU64; 48]);
 
 /// One end: its own index, and the other's as last seen.
-pub struct End<T, const PADDED: bool, const CACHED: bool> {
+pub struct End<T, const PADDED: bool, const CACHED: bool, const COUNTED: bool> {
     indices: Arc<Indices>,
     slots: Arc<[AtomicU64]>,
     own: u64,
     other: u64,
+    refused: u64,
+    high_water: u64,
     _items: PhantomData<T>,
 }
 
-impl<T: Item, const PADDED: bool, const CACHED: bool> End<T, PADDED, CACHED> {
+impl<T: Item, const PADDED: bool, const CACHED: bool, const COUNTED: bool> End<T, PADDED, CACHED, COUNTED> {
     const WORDS: usize = size_of::<T>() / 8;
     const HEAD: usize = 0;
     /// On another line, and another pair of lines, where the indices are padded.
@@ -68,7 +73,15 @@ impl<T: Item, const PADDED: bool, const CACHED: bool> End<T, PADDED, CACHED> {
         }
         // ORDERING: Acquire; pairs with the release store in `show` of the other end.
         self.other = self.indices.0[other].load(Ordering::Acquire);
-        self.own.wrapping_sub(self.other) == distance
+        let between = self.own.wrapping_sub(self.other);
+        if COUNTED {
+            self.refused += u64::from(between == distance);
+            // As ours: the producer alone looks for it.
+            if distance != 0 {
+                self.high_water = self.high_water.max(between);
+            }
+        }
+        between == distance
     }
 
     #[inline]
@@ -79,20 +92,35 @@ impl<T: Item, const PADDED: bool, const CACHED: bool> End<T, PADDED, CACHED> {
     }
 }
 
-impl<const PADDED: bool, const CACHED: bool> Spsc for Ring<PADDED, CACHED> {
-    const NAME: &'static str = name(PADDED, CACHED);
-    type Producer<T: Item> = End<T, PADDED, CACHED>;
-    type Consumer<T: Item> = Popping<T, PADDED, CACHED>;
+impl<T, const PADDED: bool, const CACHED: bool, const COUNTED: bool> Drop for End<T, PADDED, CACHED, COUNTED> {
+    fn drop(&mut self) {
+        // Somebody may ask: so they are counted indeed.
+        std::hint::black_box((self.refused, self.high_water));
+    }
+}
+
+impl<const PADDED: bool, const CACHED: bool, const COUNTED: bool> Spsc for Ring<PADDED, CACHED, COUNTED> {
+    const NAME: &'static str = name(PADDED, CACHED, COUNTED);
+    type Producer<T: Item> = End<T, PADDED, CACHED, COUNTED>;
+    type Consumer<T: Item> = Popping<T, PADDED, CACHED, COUNTED>;
 
     fn open<T: Item>() -> (Self::Producer<T>, Self::Consumer<T>) {
         let slots: Arc<[AtomicU64]> = (0..CAPACITY * size_of::<T>() / 8).map(|_| AtomicU64::new(0)).collect();
         let indices = Arc::new(Indices([const { AtomicU64::new(0) }; 48]));
-        let end = || End { indices: indices.clone(), slots: slots.clone(), own: 0, other: 0, _items: PhantomData };
+        let end = || End {
+            indices: indices.clone(),
+            slots: slots.clone(),
+            own: 0,
+            other: 0,
+            refused: 0,
+            high_water: 0,
+            _items: PhantomData,
+        };
         (end(), Popping(end()))
     }
 }
 
-impl<T: Item, const PADDED: bool, const CACHED: bool> Push<T> for End<T, PADDED, CACHED> {
+impl<T: Item, const PADDED: bool, const CACHED: bool, const COUNTED: bool> Push<T> for End<T, PADDED, CACHED, COUNTED> {
     #[inline]
     fn try_push(&mut self, value: T) -> bool {
         if self.is_away(Self::HEAD, CAPACITY as u64) {
@@ -109,13 +137,15 @@ impl<T: Item, const PADDED: bool, const CACHED: bool> Push<T> for End<T, PADDED,
 }
 
 /// The popping end.
-pub struct Popping<T, const PADDED: bool, const CACHED: bool>(End<T, PADDED, CACHED>);
+pub struct Popping<T, const PADDED: bool, const CACHED: bool, const COUNTED: bool>(End<T, PADDED, CACHED, COUNTED>);
 
-impl<T: Item, const PADDED: bool, const CACHED: bool> Pop<T> for Popping<T, PADDED, CACHED> {
+impl<T: Item, const PADDED: bool, const CACHED: bool, const COUNTED: bool> Pop<T>
+    for Popping<T, PADDED, CACHED, COUNTED>
+{
     #[inline]
     fn try_pop(&mut self) -> Option<T> {
         let end = &mut self.0;
-        if end.is_away(End::<T, PADDED, CACHED>::TAIL, 0) {
+        if end.is_away(End::<T, PADDED, CACHED, COUNTED>::TAIL, 0) {
             return None;
         }
         let mut value = T::of(0);
@@ -123,7 +153,7 @@ impl<T: Item, const PADDED: bool, const CACHED: bool> Pop<T> for Popping<T, PADD
             // ORDERING: Relaxed; read after the acquire load in `is_away`, released by `show`.
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
-        end.show(End::<T, PADDED, CACHED>::HEAD);
+        end.show(End::<T, PADDED, CACHED, COUNTED>::HEAD);
         Some(value)
     }
 }

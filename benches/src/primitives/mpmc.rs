@@ -62,6 +62,7 @@ fn halved<E: Mpmc>(producers: usize, consumers: usize) -> (Vec<E::Handle>, Vec<E
 
 pub(super) fn own() -> Vec<Bench> {
     let mut benches = all::<InProcess>(Kind::Ours);
+    benches.extend(all::<Counting>(Kind::Ours));
     benches.extend(all::<BetweenProcesses>(Kind::Ours));
     benches.push(bench(("strait-spsc-per-client", Kind::Ours), CLIENTS_SHAPE, || {
         let rings = (0..CLIENTS).map(|_| slots::channel(CAPACITY).expect("a power of two"));
@@ -86,14 +87,27 @@ impl Mpmc for InProcess {
     }
 }
 
-impl Push<u64> for Arc<Queue<u64>> {
+/// The same with its statistics.
+pub struct Counting;
+
+impl Mpmc for Counting {
+    const NAME: &'static str = "strait-mpmc-counting";
+    type Handle = Arc<Queue<u64, true>>;
+
+    fn open(handles: usize) -> Vec<Self::Handle> {
+        let queue = Arc::new(Queue::counting(CAPACITY).expect("a power of two"));
+        vec![queue; handles]
+    }
+}
+
+impl<const COUNTED: bool> Push<u64> for Arc<Queue<u64, COUNTED>> {
     #[inline]
     fn try_push(&mut self, value: u64) -> bool {
         Queue::try_push(self, value).is_ok()
     }
 }
 
-impl Pop<u64> for Arc<Queue<u64>> {
+impl<const COUNTED: bool> Pop<u64> for Arc<Queue<u64, COUNTED>> {
     #[inline]
     fn try_pop(&mut self) -> Option<u64> {
         Queue::try_pop(self).ok()

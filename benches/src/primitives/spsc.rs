@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     Bench, Conditions, Kind, Shape, Value,
-    ablations::{Both, NoCachedIndex, UnpaddedIndices},
+    ablations::{AsOurs, NoCachedIndex, NoStatistics, UnpaddedIndices},
     flow::{self, CAPACITY, InSequence, Item, Pop, Push},
     ping_pong,
 };
@@ -77,7 +77,12 @@ pub fn chunks<E: Spsc>(kind: Kind) -> Vec<Bench> {
 pub(super) fn own() -> Vec<Bench> {
     let ours =
         [single::<Slots>, single::<Shared>, single::<Records>, chunks::<Slots>, chunks::<Shared>, chunks::<Records>];
-    let ablations = [throughput::<Both, u64>, throughput::<UnpaddedIndices, u64>, throughput::<NoCachedIndex, u64>];
+    let ablations = [
+        throughput::<AsOurs, u64>,
+        throughput::<UnpaddedIndices, u64>,
+        throughput::<NoCachedIndex, u64>,
+        throughput::<NoStatistics, u64>,
+    ];
     let ours = ours.into_iter().flat_map(|benches| benches(Kind::Ours));
     ours.chain(ablations.into_iter().map(|bench| bench(Kind::Ablation, SINGLE))).collect()
 }

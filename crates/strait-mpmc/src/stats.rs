@@ -2,7 +2,7 @@
 
 use strait_sync::primitive::{AtomicU64, Ordering};
 
-use crate::cell::Line;
+use crate::{cell::Line, shared::refused};
 
 /// What a queue has done so far, as of a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,12 @@ impl Stats {
     /// How much of the capacity is in use, from 0 to 1.
     pub fn utilisation(&self) -> f64 {
         self.len() as f64 / self.capacity as f64
+    }
+
+    /// The share of pushes that found no room, from 0 to 1: what one that does not try again has dropped. `None` where that is
+    /// not counted. A batch that found none counts once; each look of a blocking push counts.
+    pub fn drop_rate(&self) -> Option<f64> {
+        self.counted.map(|counted| refused(counted.failed_pushes, self.pushes))
     }
 }
 

@@ -35,7 +35,9 @@ fn full_and_empty_give_the_value_back_and_are_counted() {
     assert!((stats.utilisation() - 1.0).abs() < f64::EPSILON);
     let counted = stats.counted.unwrap();
     assert_eq!((counted.failed_pushes, counted.failed_pops, counted.high_water), (1, 1, 2));
-    assert_eq!(Queue::<u8>::new(2).unwrap().stats().counted, None, "what nobody asked for is not counted");
+    assert_eq!(stats.drop_rate(), Some(1.0 / 3.0));
+    let uncounted = Queue::<u8>::new(2).unwrap().stats();
+    assert_eq!((uncounted.counted, uncounted.drop_rate()), (None, None), "what nobody asked for is not counted");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_spsc::slots::{CapacityError, ChunkError, Inline, PopError, PushError, blocking_channel, channel, shared};
+use strait_spsc::slots::{
+    CapacityError, ChunkError, Inline, PopError, PushError, PushStats, blocking_channel, channel, shared,
+};
 
 /// A value that notes its drop, and panics in it where it is asked to.
 #[derive(Debug)]
@@ -190,6 +192,12 @@ fn counts_follow_from_positions_and_refusals() {
     consumer.read_chunk(3).unwrap().commit_all();
     assert_eq!((producer.stats().pushed, producer.stats().full, producer.stats().high_water), (4, 2, 4));
     assert_eq!((consumer.stats().popped, consumer.stats().empty), (3, 2));
+    assert_eq!((producer.stats().utilisation(), producer.stats().drop_rate()), (0.25, 2.0 / 6.0));
+    assert_eq!(
+        (PushStats::default().utilisation(), PushStats::default().drop_rate()),
+        (0.0, 0.0),
+        "of nothing, nothing"
+    );
 }
 
 #[test]

@@ -63,4 +63,6 @@ pub use layout::Geometry;
 pub use participant::{Identity, Participant, ParticipantInfo};
 pub use queue::SharedQueue;
 pub use recovery::{Liveness, Recovered};
+#[cfg(feature = "alloc")]
+pub(crate) use stats::refused;
 pub use stats::{ParticipantStats, SharedStats};

@@ -58,6 +58,12 @@ pub struct ParticipantStats {
 }
 
 impl ParticipantStats {
+    /// The share of its pushes that found no room, from 0 to 1: what one that does not try again has dropped. A batch that found
+    /// none counts once; each look of a blocking push counts.
+    pub fn drop_rate(&self) -> f64 {
+        refused(self.failed_pushes, self.pushes)
+    }
+
     pub(super) fn read(memory: &impl Words, at: usize) -> Self {
         Self {
             pushes: memory.load(at + line::PUSHES),
@@ -68,4 +74,9 @@ impl ParticipantStats {
             high_water: memory.load(at + line::HIGH_WATER),
         }
     }
+}
+
+/// The share that was refused, from 0 to 1.
+pub(crate) fn refused(refused: u64, done: u64) -> f64 {
+    if refused == 0 { 0.0 } else { refused as f64 / refused.saturating_add(done) as f64 }
 }

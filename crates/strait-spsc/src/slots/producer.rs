@@ -194,11 +194,13 @@ impl<T, S: Storage<T>> Producer<T, S> {
     /// }
     /// let stats = producer.stats();
     /// assert_eq!((stats.pushed, stats.full, stats.high_water), (2, 3, 2));
+    /// assert_eq!((stats.utilisation(), stats.drop_rate()), (1.0, 0.6));
     /// # Ok::<(), strait_spsc::slots::CapacityError>(())
     /// ```
     pub fn stats(&self) -> PushStats {
-        let high_water = self.high_water.max(self.len() as u64);
-        PushStats { pushed: self.tail, full: self.full, high_water }
+        let len = self.len() as u64;
+        let high_water = self.high_water.max(len);
+        PushStats { pushed: self.tail, full: self.full, high_water, len, capacity: self.slots.capacity() }
     }
 }
 

@@ -241,7 +241,13 @@ impl<T, Own: WordsMut, Peer: Words> Producer<T, Own, Peer> {
 
     /// What this end has counted, as for any [`Producer`](crate::slots::Producer::stats).
     pub fn stats(&self) -> PushStats {
-        PushStats { pushed: self.tail, full: self.full, high_water: self.high_water }
+        PushStats {
+            pushed: self.tail,
+            full: self.full,
+            high_water: self.high_water,
+            len: self.tail.wrapping_sub(self.head),
+            capacity: self.capacity() as u64,
+        }
     }
 }
 
