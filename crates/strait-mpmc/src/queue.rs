@@ -77,7 +77,7 @@ impl<T> Queue<T> {
 }
 
 impl<T> Queue<T, true> {
-    /// Makes a queue that also counts failures, retries and its high-water mark, at some nanoseconds per call.
+    /// Makes a queue that also counts failures, retries and its high-water mark, at about a nanosecond per call.
     ///
     /// # Errors
     ///

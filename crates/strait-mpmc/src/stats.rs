@@ -51,7 +51,7 @@ pub struct Counted {
     pub failed_pops: u64,
     /// Claims that another thread was ahead of, and that were tried again.
     pub retries: u64,
-    /// The most values that a push has found inside, its own included.
+    /// The most values that a push has found inside, its own included. Every 64th push looks, and each that finds the queue full.
     pub high_water: u64,
 }
 

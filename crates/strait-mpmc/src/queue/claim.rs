@@ -44,11 +44,7 @@ impl<T, const COUNTED: bool> Queue<T, COUNTED> {
                 // claimed, so all `count` of them still are.
                 match self.tail.0.compare_exchange_weak(tail, end, Ordering::Relaxed, Ordering::Relaxed) {
                     Ok(_) => {
-                        self.count(|counters| {
-                            // ORDERING: Relaxed: a statistic.
-                            let head = self.head.0.load(Ordering::Relaxed);
-                            counters.saw_inside((end.wrapping_sub(head) / STEP).min(self.cells.len() as u64));
-                        });
+                        self.sample_high_water(tail, end);
                         return Ok((tail, count));
                     }
                     Err(now) => tail = now,
@@ -56,7 +52,10 @@ impl<T, const COUNTED: bool> Queue<T, COUNTED> {
                 self.count(|counters| counters.producers().retried());
                 backoff.spin();
             } else if past < 0 {
-                self.count(|counters| counters.producers().failed());
+                self.count(|counters| {
+                    counters.producers().failed();
+                    counters.saw_inside(self.cells.len() as u64);
+                });
                 return Err(Refused::Full);
             } else {
                 // Another producer was ahead. Its claim happened before what `past` has acquired, so this load is fresher.
@@ -114,6 +113,19 @@ impl<T, const COUNTED: bool> Queue<T, COUNTED> {
     fn nothing_can_come(&self, head: u64) -> bool {
         // ORDERING: Relaxed: no claim succeeds on a marked tail, so a marked one is its last value, whatever else is visible.
         self.is_closed() && self.tail.0.load(Ordering::Relaxed) == head | CLOSED
+    }
+
+    /// Now and then, looks how far the tail is from the head: that is the consumers' line, and costs a miss.
+    #[inline]
+    fn sample_high_water(&self, begin: u64, end: u64) {
+        const EVERY: u64 = 64 * STEP;
+        if begin / EVERY != end / EVERY {
+            self.count(|counters| {
+                // ORDERING: Relaxed: a statistic.
+                let head = self.head.0.load(Ordering::Relaxed);
+                counters.saw_inside((end.wrapping_sub(head) / STEP).min(self.cells.len() as u64));
+            });
+        }
     }
 
     #[inline]
