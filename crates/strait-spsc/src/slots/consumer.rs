@@ -15,7 +15,7 @@ use super::{
     stats::PopStats,
     storage::{Slots, Storage},
 };
-use crate::storage::unwinding;
+use crate::{slots::pace::hold_back, storage::unwinding};
 
 /// The popping end of a ring of slots. `S` says where the ring lies.
 ///
@@ -51,6 +51,8 @@ pub struct Consumer<
     pub(super) head: u64,
     /// The producer's position as last read; slots up to it are filled.
     pub(super) tail: Cell<u64>,
+    /// How many values the last look at the producer's position has found.
+    found: Cell<u64>,
     empty: u64,
     _values: PhantomData<Cell<T>>,
 }
@@ -66,7 +68,7 @@ impl<T, S: Storage<T>> Consumer<T, S> {
     pub(super) unsafe fn new(storage: S) -> Self {
         let (slots, ring) = (storage.slots(), storage.ring());
         let (tail, head) = (ring.tail(), ring.head());
-        Self { storage, slots, head, tail: Cell::new(tail), empty: 0, _values: PhantomData }
+        Self { storage, slots, head, tail: Cell::new(tail), found: Cell::new(0), empty: 0, _values: PhantomData }
     }
 
     /// Pops the oldest value. Its slot is free at once.
@@ -143,8 +145,10 @@ impl<T, S: Storage<T>> Consumer<T, S> {
         if known >= enough as u64 {
             return known;
         }
+        hold_back(self.found.get(), self.slots.capacity());
         self.tail.set(self.storage.ring().tail());
         let ready = self.tail.get().wrapping_sub(self.head);
+        self.found.set(ready.wrapping_sub(known));
         mutant!(slots_empty_is_not_looked_at, ready, enough as u64)
     }
 

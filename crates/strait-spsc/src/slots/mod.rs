@@ -46,6 +46,7 @@ mod error;
 mod heap;
 #[cfg(not(strait_loom))] // loom's atomics cannot be made in a `const`
 mod inline;
+mod pace;
 mod producer;
 mod read_chunk;
 mod ring;
