@@ -142,6 +142,41 @@ fn a_pin_is_only_taken_back_by_the_writer_that_granted_it() {
 }
 
 #[test]
+fn who_serves_the_readers_grants_and_revokes_while_the_writer_writes_elsewhere() {
+    let bare = Bare::new(Geometry::new(8).unwrap().with_pins(2).unwrap());
+    let mut writer = bare.writer().with_pins();
+    let pins = writer.pins().clone();
+    let end = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Bounded, so that it ends where the other thread fails.
+            for next in 1..20_000_000u64 {
+                if end.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                writer.write_value(&next).unwrap();
+            }
+        });
+        for _ in 0..1000 {
+            let theirs = std::sync::Arc::new(Heap::zeroed(128));
+            let pin = pins.grant(theirs.clone(), 0).unwrap();
+            // SAFETY: the writer is the one above.
+            let trust = unsafe { HonestPeer::assume() };
+            let mut reader = PinnedReader::new(theirs, 0, bare.memory.clone(), bare.geometry, trust).unwrap();
+            if let Ok(pinned) = reader.pin() {
+                (0..20).for_each(|_| assert_eq!(*pinned, pinned.version().to_le_bytes()));
+            }
+            drop(reader);
+            assert!(pins.revoke(pin).is_some());
+        }
+        end.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let held: Vec<_> = (0..2).map(|_| pins.grant(std::sync::Arc::new(Heap::zeroed(128)), 0).unwrap()).collect();
+    assert_eq!(held.len(), pins.pins());
+    assert!(pins.grant(std::sync::Arc::new(Heap::zeroed(128)), 0).is_err());
+}
+
+#[test]
 fn waiting_ends_with_a_change_notified_or_not_and_at_its_deadline() {
     let (mut writer, reader) = channel(8).unwrap();
     let waiting = [(); 3].map(|()| {

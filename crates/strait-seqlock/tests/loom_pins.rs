@@ -7,9 +7,9 @@
 use loom::thread;
 use strait_seqlock::{
     NoPin, PinError,
-    snapshot::{Geometry, HeapPinnedReader, HeapPins, HeapWriter, channel_with},
+    snapshot::{Geometry, HeapPinnedReader, HeapPins, HeapWriter, PinTable, PinnedReader, Pins, Writer, channel_with},
 };
-use strait_sync::mutant;
+use strait_sync::{Heap, HonestPeer, Words, WordsMut, mutant, primitive::Arc};
 
 fn model(bound: usize, test: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
@@ -25,7 +25,7 @@ fn snapshot() -> (HeapWriter, HeapPinnedReader) {
     (writer, reader)
 }
 
-fn write(writer: &mut HeapWriter, times: usize) {
+fn write(writer: &mut Writer<impl WordsMut, impl Pins>, times: usize) {
     for _ in 0..times {
         let next = writer.version() + 1;
         assert_eq!(writer.write_value(&next), Ok(next));
@@ -33,7 +33,7 @@ fn write(writer: &mut HeapWriter, times: usize) {
 }
 
 /// Pins once; the value is that of its version for as long as it is pinned (checked again when it is dropped).
-fn pin(reader: &mut HeapPinnedReader) -> u64 {
+fn pin(reader: &mut PinnedReader<impl WordsMut, impl Words>) -> u64 {
     match reader.pin() {
         Ok(pinned) => {
             assert_eq!(*pinned, pinned.version().to_le_bytes(), "not the value of this version");
@@ -91,6 +91,12 @@ fn mutant_no_acquire_after_the_scan() {
 
 #[test]
 #[should_panic(expected = "Causality violation")]
+fn mutant_unpinned_before_the_end() {
+    mutant::with("unpin_before_the_end", comes_round);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
 fn mutant_unpinned_relaxed() {
     mutant::with("unpin_relaxed", comes_round);
 }
@@ -136,4 +142,70 @@ fn one_pin_is_given_to_one_reader_at_a_time() {
         assert_eq!(asking.join().unwrap(), 1);
         assert!(writer.pins().reader().is_ok(), "free again");
     });
+}
+
+type Memory = Arc<Heap>;
+
+/// A writer over memory of its own, with hazard words in that of its readers.
+fn foreign(pins: usize) -> (Memory, Geometry, Writer<Memory, PinTable<Memory>>) {
+    let geometry = Geometry::new(8).unwrap().with_pins(pins).unwrap();
+    let memory = Arc::new(Heap::zeroed(geometry.end()));
+    // SAFETY: the memory is new, and this is its only writer.
+    let writer = unsafe { Writer::new(memory.clone(), geometry) }.unwrap();
+    (memory, geometry, writer.with_pins())
+}
+
+/// A reader whose word is in `own`, where a pin was granted.
+fn reader(own: &Memory, peer: &Memory, geometry: Geometry) -> PinnedReader<Memory, Memory> {
+    // SAFETY: the writer goes by the protocol, and the caller was granted the pin.
+    let trust = unsafe { HonestPeer::assume() };
+    PinnedReader::new(own.clone(), 0, peer.clone(), geometry, trust).unwrap().with_attempts(1)
+}
+
+/// A pin is granted and revoked while the writer goes on; between the two its slot is left alone.
+#[test]
+fn a_pin_that_is_granted_beside_the_writer_holds_from_the_first() {
+    model(4, || {
+        let (peer, geometry, mut writer) = foreign(1);
+        write(&mut writer, 1);
+        let pins = writer.pins().clone();
+        let writing = thread::spawn(move || write(&mut writer, 4));
+        let own = Arc::new(Heap::zeroed(128));
+        let granted = pins.grant(own.clone(), 0).unwrap();
+        let mut reader = reader(&own, &peer, geometry);
+        pin(&mut reader);
+        drop(reader);
+        assert!(pins.revoke(granted).is_some());
+        writing.join().unwrap();
+    });
+}
+
+/// Another reader gets a pin while this one holds a value.
+fn another_is_granted() {
+    model(3, || {
+        let (peer, geometry, mut writer) = foreign(2);
+        let pins = writer.pins().clone();
+        let own = Arc::new(Heap::zeroed(128));
+        let _granted = pins.grant(own.clone(), 0).unwrap();
+        let mut reader = reader(&own, &peer, geometry);
+        write(&mut writer, 1);
+        let pinned = reader.pin().unwrap();
+        write(&mut writer, 3);
+        let writing = thread::spawn(move || write(&mut writer, 2));
+        let _another = pins.grant(Arc::new(Heap::zeroed(128)), 0).unwrap();
+        assert_eq!(*pinned, 1u64.to_le_bytes());
+        drop(pinned);
+        writing.join().unwrap();
+    });
+}
+
+#[test]
+fn a_grant_to_another_reader_hides_no_pin() {
+    another_is_granted();
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn mutant_a_grant_looks_at_all_places() {
+    mutant::with("grant_looks_at_all_places", another_is_granted);
 }

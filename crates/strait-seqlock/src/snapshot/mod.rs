@@ -51,6 +51,11 @@
 //!    acquire fence after the scan. A guard that is forgotten just stays: the next pin replaces its hazard, by a
 //!    release store too.
 //!
+//! 8. *A pin that is granted beside the writer holds from the first.* Its place in the table is filled and let go of before
+//!    the reader is told, and that before the reader's fence; so a writer whose fence comes later finds it filled. A
+//!    place that the writer finds locked is being granted, and its reader was not told yet, or being revoked, and its
+//!    reader is gone. Therefore nobody else ever locks one.
+//!
 //! Each fence and each second look is taken away by a mutant in `tests/loom_snapshot.rs` or `tests/loom_pins.rs`.
 
 mod claim;

@@ -85,7 +85,10 @@ impl<Own: WordsMut, Peer: Words> PinnedReader<Own, Peer> {
     /// during each attempt, and [`Corrupt`](PinError::Corrupt) where it broke the protocol, then and ever after.
     pub fn pin(&mut self) -> Result<Pinned<'_, Own, Peer>, PinError> {
         match self.try_pin() {
-            Ok((latest, len_bytes)) => Ok(Pinned::new(self, latest, len_bytes)),
+            Ok((latest, len_bytes)) => {
+                mutant!(unpin_before_the_end, (), self.unpin());
+                Ok(Pinned::new(self, latest, len_bytes))
+            }
             Err(error) => {
                 self.unpin();
                 Err(error)

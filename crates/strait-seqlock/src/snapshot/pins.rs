@@ -1,12 +1,12 @@
 //! Which slots the writer must leave alone.
 
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 #[cfg(feature = "alloc")]
 use core::fmt;
 
 #[cfg(feature = "alloc")]
-use strait_sync::{Words, WordsMut};
+use strait_sync::{Words, WordsMut, mutant, primitive::Mutex};
 
 #[cfg(feature = "alloc")]
 use super::writer::Writer;
@@ -61,24 +61,87 @@ pub(super) fn slot_bit(hazard: u64) -> u64 {
     }
 }
 
-/// The hazard words of readers, each in memory of the reader's own, of type `W`.
+/// The hazard words of readers, each in memory of the reader's own, of type `W`. A clone is the same table: who serves
+/// the readers grants and revokes beside the writer, which never waits for that.
 #[cfg(feature = "alloc")]
+#[derive(Clone)]
 pub struct PinTable<W: Words> {
+    table: Arc<Table<W>>,
+}
+
+#[cfg(feature = "alloc")]
+struct Table<W> {
     /// Which table of this process it is.
     id: u64,
-    hazards: Vec<Option<(W, usize)>>,
+    /// Places that no reader has.
+    free: Mutex<Vec<usize>>,
+    /// Only its grant and its revocation ever lock a place, and the writer, which does not wait.
+    places: Vec<Mutex<Option<(W, usize)>>>,
 }
 
 /// How many tables there were, so that a pin is only taken back where it was granted.
 #[cfg(feature = "alloc")]
 static TABLES: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
-/// A pin that was granted. Give it to [`Writer::revoke`] when its reader is gone.
+/// A pin that was granted. Give it to [`Writer::revoke`] or [`PinTable::revoke`] when its reader is gone.
 #[cfg(feature = "alloc")]
 #[derive(Debug, PartialEq, Eq)]
 pub struct PinId {
     table: u64,
     index: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl<W: Words> PinTable<W> {
+    fn new(pins: usize) -> Self {
+        // ORDERING: Relaxed; only the number itself matters.
+        let id = TABLES.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        let free = Mutex::new((0..pins).rev().collect());
+        Self { table: Arc::new(Table { id, free, places: (0..pins).map(|_| Mutex::new(None)).collect() }) }
+    }
+
+    /// How many there are, granted or not.
+    pub fn pins(&self) -> usize {
+        self.table.places.len()
+    }
+
+    /// As [`Writer::grant`], from any thread. The reader may pin only after it was told of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn grant(&self, memory: W, offset: usize) -> Result<PinId, GrantError> {
+        if !offset.is_multiple_of(8) {
+            return Err(GrantError::Word(GeometryError::Offset { offset, multiple_of: 8 }));
+        }
+        let (need_bytes, len_bytes) = (offset.saturating_add(8), memory.len_bytes());
+        if need_bytes > len_bytes {
+            return Err(GrantError::Word(GeometryError::OutOfBounds { need_bytes, len_bytes }));
+        }
+        let Table { id, free, places } = &*self.table;
+        // Not by a look at the places: who locks one that is granted hides its hazard from the writer.
+        mutant!(grant_looks_at_all_places, (), places.iter().for_each(look_long));
+        let index = free.lock().pop().ok_or(GrantError::NoPin(NoPin { pins: places.len() }))?;
+        *places[index].lock() = Some((memory, offset));
+        Ok(PinId { table: *id, index })
+    }
+
+    /// As [`Writer::revoke`], from any thread.
+    pub fn revoke(&self, pin: PinId) -> Option<W> {
+        if pin.table != self.table.id {
+            return None;
+        }
+        let (memory, _) = self.table.places.get(pin.index)?.lock().take()?;
+        self.table.free.lock().push(pin.index);
+        Some(memory)
+    }
+}
+
+/// Locks a place for a while: the mutant's part.
+#[cfg(all(feature = "alloc", strait_loom))]
+fn look_long<P>(place: &Mutex<P>) {
+    let _held = place.lock();
+    strait_sync::primitive::spin_hint();
 }
 
 #[cfg(feature = "alloc")]
@@ -88,19 +151,23 @@ impl<W: Words> Pins for PinTable<W> {}
 impl<W: Words> sealed::Hazards for PinTable<W> {
     #[inline]
     fn any(&self) -> bool {
-        !self.hazards.is_empty()
+        !self.table.places.is_empty()
     }
 
     fn pinned(&self) -> u64 {
-        self.hazards.iter().flatten().fold(0, |pinned, (memory, at)| pinned | slot_bit(memory.load(*at)))
+        self.table.places.iter().fold(0, |pinned, place| match place.try_lock().as_deref() {
+            Some(Some((memory, at))) => pinned | slot_bit(memory.load(*at)),
+            // Nobody's; or it is being granted, and its reader was not told yet; or being revoked, and its reader is gone.
+            Some(None) | None => pinned,
+        })
     }
 }
 
 #[cfg(feature = "alloc")]
 impl<W: Words> fmt::Debug for PinTable<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let granted = self.hazards.iter().flatten().count();
-        f.debug_struct("PinTable").field("pins", &self.hazards.len()).field("granted", &granted).finish()
+        let granted = self.pins() - self.table.free.lock().len();
+        f.debug_struct("PinTable").field("pins", &self.pins()).field("granted", &granted).finish()
     }
 }
 
@@ -109,10 +176,8 @@ impl<Own: WordsMut> Writer<Own> {
     /// The same writer, with as many pins to grant as its geometry says. `W` is the memory of readers, as the writer
     /// sees it.
     pub fn with_pins<W: Words>(self) -> Writer<Own, PinTable<W>> {
-        let hazards = (0..self.geometry.pins()).map(|_| None).collect();
-        // ORDERING: Relaxed; only the number itself matters.
-        let id = TABLES.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-        self.pinned_by(PinTable { id, hazards })
+        let pins = self.geometry.pins();
+        self.pinned_by(PinTable::new(pins))
     }
 }
 
@@ -152,19 +217,12 @@ impl<Own: WordsMut, W: Words> Writer<Own, PinTable<W>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn grant(&mut self, memory: W, offset: usize) -> Result<PinId, GrantError> {
-        if !offset.is_multiple_of(8) {
-            return Err(GrantError::Word(GeometryError::Offset { offset, multiple_of: 8 }));
-        }
-        let (need_bytes, len_bytes) = (offset.saturating_add(8), memory.len_bytes());
-        if need_bytes > len_bytes {
-            return Err(GrantError::Word(GeometryError::OutOfBounds { need_bytes, len_bytes }));
-        }
-        let hazards = &mut self.pins.hazards;
-        let Some(index) = hazards.iter().position(Option::is_none) else {
-            return Err(GrantError::NoPin(NoPin { pins: hazards.len() }));
-        };
-        hazards[index] = Some((memory, offset));
-        Ok(PinId { table: self.pins.id, index })
+        self.pins.grant(memory, offset)
+    }
+
+    /// The table, for whoever serves the readers.
+    pub fn pins(&self) -> &PinTable<W> {
+        &self.pins
     }
 
     /// Takes a pin back, and returns the reader's memory. What the reader still holds is overwritten by later writes:
@@ -173,9 +231,6 @@ impl<Own: WordsMut, W: Words> Writer<Own, PinTable<W>> {
     ///
     /// `None` for a pin that another writer granted.
     pub fn revoke(&mut self, pin: PinId) -> Option<W> {
-        if pin.table != self.pins.id {
-            return None;
-        }
-        self.pins.hazards.get_mut(pin.index)?.take().map(|(memory, _)| memory)
+        self.pins.revoke(pin)
     }
 }
