@@ -192,7 +192,7 @@ impl Opening {
         let framed = self.framed.take().ok_or(HANDSHAKE)?;
         tracing::info!(target: "strait", service = &*self.service, "connected");
         let mut unix = side(framed, settled, self.service.clone(), self.options.receive, self.options.shared_memory);
-        unix.limit_state(self.options.limits.max_state_bytes);
+        unix.set_state_wishes(&self.options);
         Ok(Some(Connection::unix(unix, &self.options, self.permit.take())))
     }
 

@@ -185,6 +185,10 @@ pub enum Error {
         /// Attempts made.
         attempts: u32,
     },
+    /// A published value cannot be read in place. Read a copy.
+    #[cfg(not(strait_loom))]
+    #[error("the value cannot be read in place: {0}; read a copy")]
+    NoPin(crate::NoPin),
     /// Too many in-place messages are held (more than half the ring).
     #[error(
         "in-place messages hold {held_bytes} bytes of the ring, the limit is {max_bytes}: drop some, or receive copies"
@@ -238,6 +242,10 @@ impl Error {
             | Self::Overtaken { .. }
             | Self::Closed
             | Self::PeerGone => Blame::Peer,
+            #[cfg(not(strait_loom))]
+            Self::NoPin(crate::NoPin::NotAsked) => Blame::Usage,
+            #[cfg(not(strait_loom))]
+            Self::NoPin(_) => Blame::Peer,
             Self::Io { .. } => Blame::Io,
         }
     }

@@ -108,7 +108,7 @@ pub use runtime_dir::{MAX_NAME_BYTES, check_name};
 #[doc(hidden)]
 pub use segment::LAYOUT_HASH;
 #[cfg(not(strait_loom))]
-pub use state::{StateMemory, StateReader, StateRegion, StateWriter};
+pub use state::{NoPin, PIN_SEGMENT_BYTES, PinnedState, StateMemory, StateReader, StateRegion, StateWriter};
 pub use strait_sync::{HonestPeer, ValidArchives};
 pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
 pub use wait_set::WaitSet;

@@ -112,6 +112,13 @@ pub struct Options {
     pub schema: u64,
     /// Messages in flight that this side can keep track of, 1..=4096 (default 64); the smaller of both sides' is settled.
     pub max_in_flight: u32,
+    /// Asks for a pin on what the server publishes, so that its values can be read in place (default none). Of use to the shell
+    /// of a state alone, and only where its daemon grants pins.
+    ///
+    /// The token says of the daemon that it leaves alone what is pinned. Whoever takes the memory from a connection by hand
+    /// ([`Connection::take_state`](crate::Connection::take_state)) also says by it that nothing is pinned once that connection was
+    /// closed or dropped: the daemon takes the pin back then.
+    pub state_pin: Option<HonestPeer>,
     /// Where sockets lie, instead of the directory that the environment gives.
     pub runtime_dir: Option<PathBuf>,
     /// What the peer may cost.
@@ -138,6 +145,7 @@ impl Default for Options {
             codec: 0,
             schema: 0,
             max_in_flight: 64,
+            state_pin: None,
             runtime_dir: None,
             limits: Limits::default(),
         }

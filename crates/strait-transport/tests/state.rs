@@ -9,7 +9,9 @@ use std::os::{
 };
 
 use strait_region::Header;
-use strait_transport::{Connection, Error, Listener, Options, StateReader, StateWriter, Transport, TransportKind};
+use strait_transport::{
+    Connection, Error, Listener, Options, StateMemory, StateReader, StateWriter, Transport, TransportKind,
+};
 use support::{
     Scratch, end_of,
     raw::{self, ACCEPT, COMMIT, OFFER, Raw, SEALS, SWITCHED},
@@ -169,4 +171,105 @@ fn an_extra_before_accept_ends_the_connection() {
     send(&mut client, b"first").unwrap();
     let _server = server.join().unwrap();
     assert!(matches!(end_of(&mut client), Error::Corrupt { .. }));
+}
+
+const PIN_SESSION: [u8; 16] = *b"a pin's own id..";
+/// CRC32 of the pin table in docs/PROTOCOL.md.
+const PIN_LAYOUT_HASH: u32 = 0xEA6B_3096;
+
+/// A client's memory for a pin, by hand; `change` makes it a bad one.
+fn pin_memory(change: impl FnOnce(&mut Header)) -> OwnedFd {
+    let mut header = Header {
+        kind: 3,
+        layout_hash: PIN_LAYOUT_HASH,
+        total_bytes: 8192,
+        ring_capacity_bytes: 0,
+        max_message_bytes: 0,
+        record_align_bytes: 16,
+        session: PIN_SESSION,
+    };
+    change(&mut header);
+    raw::memfd(&header.encode(), 8192, SEALS)
+}
+
+/// A server that publishes a state with that many pins, until its client by hand ends; that one has its `Welcome`.
+fn server_of(max_pins: usize) -> (std::thread::JoinHandle<Error>, StateMemory, Raw, Scratch) {
+    let scratch = Scratch::new();
+    let listener = Listener::bind("raw", &scratch.options(), None).unwrap();
+    let writer = StateWriter::create_with_pins("raw", 100, 0, max_pins).unwrap();
+    let memory = writer.memory().for_client();
+    let attached = memory.clone();
+    let server = std::thread::spawn(move || {
+        let _writer = writer;
+        let mut server = listener.accept().unwrap().unwrap().handshake().unwrap();
+        server.attach_state(attached);
+        end_of(&mut server)
+    });
+    let raw = Raw::welcomed(scratch.path(), "raw");
+    (server, memory, raw, scratch)
+}
+
+/// What a server's `Extra` says of pins, after `frame` and `fds` were sent before the `Offer`: granted, and the most.
+fn granted(max_pins: usize, frame: &[u8], fds: &[OwnedFd]) -> (u8, u8) {
+    let (server, memory, mut raw, _scratch) = server_of(max_pins);
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    raw.send_with(frame, &fds);
+    raw.send_with(&raw::segment_frame(OFFER, raw::SESSION), &[raw::segment(raw::SESSION).as_fd()]);
+    assert_eq!(raw.control()[0], ACCEPT);
+    let extra = raw.control();
+    assert_eq!((extra[0], extra[1]), (EXTRA, 2));
+    assert_eq!(memory.has_pin(), extra[2] == 1);
+    drop(raw);
+    assert!(matches!(server.join().unwrap(), Error::PeerGone));
+    memory.revoke_pin();
+    assert!(!memory.has_pin());
+    (extra[2], extra[3])
+}
+
+#[test]
+fn a_client_is_told_with_the_state_whether_it_was_granted_the_pin_that_it_asked_for() {
+    let frame = extra_frame(3, PIN_SESSION);
+    assert_eq!(granted(2, &frame, &[pin_memory(|_| {})]), (1, 2));
+    assert_eq!(granted(0, &frame, &[pin_memory(|_| {})]), (0, 0));
+    assert_eq!(granted(2, &raw::data(b"no wish"), &[]), (0, 2));
+}
+
+#[test]
+fn a_pin_that_fails_a_check_is_not_granted_and_the_connection_goes_on() {
+    let frame = extra_frame(3, PIN_SESSION);
+    let refused = |frame: &[u8], fds: &[OwnedFd], why| assert_eq!(granted(1, frame, fds), (0, 1), "{why}");
+    refused(&frame, &[pin_memory(|header| header.kind = 1)], "of another kind");
+    refused(&frame, &[pin_memory(|header| header.session = [9; 16])], "of another session");
+    refused(&frame, &[pin_memory(|header| header.layout_hash ^= 1)], "of another layout");
+    refused(&frame, &[pin_memory(|header| header.total_bytes = 4096)], "longer than its header says");
+    refused(&extra_frame(2, PIN_SESSION), &[pin_memory(|_| {})], "of a kind that servers send");
+    let shrinks = SEALS.difference(rustix::fs::SealFlags::SHRINK);
+    let mut content = [0; 128];
+    rustix::io::pread(&pin_memory(|_| {}), &mut content, 0).unwrap();
+    refused(&frame, &[raw::memfd(&content, 8192, shrinks)], "that may shrink");
+    let file = std::fs::File::open("/dev/null").unwrap();
+    refused(&frame, &[file.into()], "not memory");
+}
+
+#[test]
+fn a_second_wish_for_a_pin_ends_the_connection_and_so_does_one_after_the_offer_or_without_a_state() {
+    let frame = extra_frame(3, PIN_SESSION);
+    let (server, memory, mut raw, _scratch) = server_of(2);
+    raw.send_with(&frame, &[pin_memory(|_| {}).as_fd()]);
+    raw.send_with(&frame, &[pin_memory(|_| {}).as_fd()]);
+    assert!(matches!(server.join().unwrap(), Error::Corrupt { .. }));
+    assert!(!memory.has_pin());
+
+    let (server, memory, mut raw, _scratch) = server_of(2);
+    raw.send_with(&raw::segment_frame(OFFER, raw::SESSION), &[raw::segment(raw::SESSION).as_fd()]);
+    raw.send_with(&frame, &[pin_memory(|_| {}).as_fd()]);
+    assert!(matches!(server.join().unwrap(), Error::Corrupt { .. }));
+    assert!(!memory.has_pin());
+
+    let scratch = Scratch::new();
+    let listener = Listener::bind("raw", &scratch.options(), None).unwrap();
+    let server = std::thread::spawn(move || end_of(&mut listener.accept().unwrap().unwrap().handshake().unwrap()));
+    let mut raw = Raw::welcomed(scratch.path(), "raw");
+    raw.send_with(&frame, &[pin_memory(|_| {}).as_fd()]);
+    assert!(matches!(server.join().unwrap(), Error::Corrupt { .. }));
 }

@@ -1,4 +1,5 @@
 //! Configurations from every way in, and what they come to.
+#![allow(unsafe_code)]
 
 use std::{
     os::{fd::AsFd, unix::fs::MetadataExt},
@@ -99,6 +100,7 @@ fn ranges_are_checked_by_the_builder_and_the_defaults_are_those_of_the_options()
     names(&builder().max_message_bytes(Some(65_521)).build().unwrap_err(), "max_message_bytes", "at most 65520");
     names(&builder().max_in_flight(0).build().unwrap_err(), "max_in_flight", "1 to 4096");
     names(&builder().queue_window(0).build().unwrap_err(), "queue_window", "1 to 4096");
+    names(&builder().state_max_pins(62).build().unwrap_err(), "state_max_pins", "0 to 61");
     names(&builder().state_max_value_bytes(0).build().unwrap_err(), "state_max_value_bytes", "1 to 268435456");
     names(&builder().stream_send_timeout_ms(3_600_001).build().unwrap_err(), "stream_send_timeout_ms", "0 to 3600000");
     let crowd = Config { max_clients: 65_537, ..Config::default() };
@@ -157,6 +159,7 @@ fn every_knob_of_streams_and_states_reaches_its_part_and_the_defaults_are_theirs
         .stream_backpressure(Backpressure::Fail)
         .stream_send_timeout_ms(0)
         .state_max_value_bytes(7)
+        .state_max_pins(6)
         .state_commands(8)
         .max_clients(9)
         .state_checkpoint(Some("/x/y".into()))
@@ -164,7 +167,7 @@ fn every_knob_of_streams_and_states_reaches_its_part_and_the_defaults_are_theirs
         .unwrap();
     let (stream, state) = (config.stream_config().unwrap(), config.state_config().unwrap());
     assert_eq!((stream.backpressure, stream.send_timeout), (strait::stream::Backpressure::Fail, None));
-    assert_eq!((state.max_value_bytes, state.commands, state.max_clients), (7, 8, 9));
+    assert_eq!((state.max_value_bytes, state.max_pins, state.commands, state.max_clients), (7, 6, 8, 9));
     assert_eq!(state.checkpoint.as_deref(), Some(std::path::Path::new("/x/y")));
     state.check().unwrap();
 }
@@ -201,12 +204,12 @@ fn presets_hold_their_largest_message_and_check() {
     }
 }
 
-/// Bytes that the kernel has allocated for this process's segments of service `name`.
-fn allocated(name: &str) -> (usize, u64) {
+/// Bytes that the kernel has allocated for this process's segments of that kind and service `name`.
+fn allocated(kind: &str, name: &str) -> (usize, u64) {
     let (mut count, mut bytes) = (0, 0);
     for fd in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
         let is_ours =
-            |link: std::path::PathBuf| link.to_string_lossy().starts_with(&format!("/memfd:strait:ring:{name}:"));
+            |link: std::path::PathBuf| link.to_string_lossy().starts_with(&format!("/memfd:strait:{kind}:{name}:"));
         if std::fs::read_link(fd.path()).is_ok_and(is_ours) {
             count += 1;
             bytes += 512 * std::fs::metadata(fd.path()).unwrap().blocks();
@@ -246,7 +249,7 @@ fn memory_required_is_what_the_kernel_counts_for_the_segments() {
                 client.wait_ready(Interest::DATA, Some(patience)).unwrap();
             }
         }
-        let (count, bytes) = allocated(name);
+        let (count, bytes) = allocated("ring", name);
         assert_eq!((count, bytes), (2, config.memory_required().unwrap().segment_bytes(1)), "{name}");
         client.close();
         drop(client);
@@ -256,13 +259,28 @@ fn memory_required_is_what_the_kernel_counts_for_the_segments() {
 
 #[test]
 fn the_memory_of_a_state_is_what_the_kernel_counts_for_its_segment() {
-    for max_value_bytes in [1, 4096, 1 << 20, 1_000_003] {
-        let config = Config { state_max_value_bytes: max_value_bytes, ..Config::default() };
-        let writer = StateWriter::create("memory", max_value_bytes as usize, 0).unwrap();
+    for (max_value_bytes, pins) in
+        [(1, 0), (4096, 0), (1 << 20, 0), (1_000_003, 0), (4096, 1), (1_000_003, 7), (100, 61)]
+    {
+        let config = Config { state_max_value_bytes: max_value_bytes, state_max_pins: pins, ..Config::default() };
+        let writer = StateWriter::create_with_pins("memory", max_value_bytes as usize, 0, pins as usize).unwrap();
         let memory = std::fs::File::from(writer.memory().as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
         let required = config.memory_required().unwrap().state_segment_bytes;
-        assert_eq!((memory.len(), 512 * memory.blocks()), (required, required), "{max_value_bytes}");
+        assert_eq!((memory.len(), 512 * memory.blocks()), (required, required), "{max_value_bytes} {pins}");
     }
+}
+
+#[test]
+fn the_memory_of_a_pin_is_what_the_kernel_counts_for_its_segment() {
+    let config = Config { state_max_pins: 1, ..Config::default() };
+    let _daemon = strait::state::Daemon::<[u8]>::create("memory-pin", &config.state_config().unwrap()).unwrap();
+    // SAFETY: the daemon is this library's.
+    let trust = unsafe { strait::transport::HonestPeer::assume() };
+    let options = Options { state_pin: Some(trust), ..config.options().unwrap() };
+    let shell = strait::state::blocking::Shell::<[u8]>::connect_with("memory-pin", &options).unwrap();
+    assert_eq!(shell.no_pin(), None);
+    let required = config.memory_required().unwrap().state_pin_segment_bytes;
+    assert_eq!(allocated("pin", "memory-pin"), (1, required));
 }
 
 #[cfg(feature = "toml")]

@@ -46,6 +46,7 @@ examples! {
     methods says "hello strait! hello strait!";
     on_demand says "its server is process";
     reconnect says "doubled is";
+    state_in_place says "version 10: 1048576 bytes in place";
     stream_copy says ": equal";
     stream_graph says "in one process: the sum is 166666666650000";
     unvalidated says "publish over shared memory";

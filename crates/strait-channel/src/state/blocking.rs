@@ -7,10 +7,10 @@ use std::{
 };
 
 use strait_frame::{Codec, Raw};
-use strait_transport::{Error as TransportError, Interest, Message, Options, Transport, Wake};
+use strait_transport::{Error as TransportError, Interest, Message, NoPin, Options, Transport, Wake};
 
 use super::{
-    Error, Value,
+    Error, Pinned, Value,
     core::{Core, Step},
     form::{Body, Form},
     greeting,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use strait_transport::Options;
+use strait_transport::{Options, StateWriter};
 
 use super::Error;
 
@@ -17,8 +17,11 @@ use super::Error;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest value in bytes: 1 to 256 MiB (default 1 MiB). The memory is three times that.
+    /// The longest value in bytes: 1 to 256 MiB (default 1 MiB). The memory is three times that, and once more for each pin.
     pub max_value_bytes: usize,
+    /// Shells at once that may [read in place](super::blocking::Shell::pin): 0 to 61 (default 0). One more is refused its pin, and
+    /// copies.
+    pub max_pins: usize,
     /// Commands of one shell that may be without an answer: 1 to 4,096 (default 64).
     pub commands: usize,
     /// Shells at once: 1 to 65,536 (default 128). One more is refused as busy.
@@ -33,6 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_value_bytes: 1 << 20,
+            max_pins: 0,
             commands: 64,
             max_clients: 128,
             checkpoint: None,
@@ -51,6 +55,9 @@ impl Config {
         let bad = |field, found: String, expected| Err(Error::Config { field, found, expected });
         if !(1..=256 << 20).contains(&self.max_value_bytes) {
             return bad("max_value_bytes", self.max_value_bytes.to_string(), "1 to 268435456");
+        }
+        if self.max_pins > StateWriter::MAX_PINS {
+            return bad("max_pins", self.max_pins.to_string(), "0 to 61");
         }
         if !(1..=4096).contains(&self.commands) {
             return bad("commands", self.commands.to_string(), "1 to 4096");

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_transport::{Connection, Error as TransportError, Interest, Message, StateReader, Transport, TransportKind};
+use strait_transport::{
+    Connection, Error as TransportError, Interest, Message, NoPin, PinnedState, StateReader, Transport, TransportKind,
+};
 
 use super::{
     Error,
@@ -181,9 +183,14 @@ impl Core {
 
     /// The daemon is gone, or cannot be talked to any more.
     pub(super) fn lose(&mut self, error: &TransportError) {
-        if self.connection.take().is_some() {
+        if let Some(connection) = self.connection.take() {
             tracing::debug!(target: "strait", service = self.address.name, %error, "a shell has lost its daemon");
             self.stale_since.get_or_insert_with(Instant::now);
+            // Before the connection is closed: with its end a daemon that lives takes the pin back.
+            if let Some(memory) = &mut self.memory {
+                memory.forgo_pin();
+            }
+            drop(connection);
             (self.watching, self.changed, self.reading) = (false, None, None);
             (self.turned_away, self.refused) = (None, None);
             self.search = (self.begin)(&self.address);
@@ -329,6 +336,27 @@ impl Core {
             return Ok(Some(Raw { bytes, version, epoch: before, stale_since: self.stale_since }));
         }
         Err(Error::Empty)
+    }
+
+    /// Pins the latest value in the memory; with its epoch.
+    #[inline]
+    pub(super) fn pin(&mut self) -> Result<(PinnedState<'_>, u64), Error> {
+        self.look_for_daemon();
+        let version = self.memory.as_ref().map_or(Ok(0), StateReader::version)?;
+        if self.seen == (self.epoch, version) {
+            self.look_now_and_then();
+        }
+        let Some(memory) = &mut self.memory else { return Err(TransportError::NoPin(NoPin::NotShared).into()) };
+        let pinned = memory.pin()?.ok_or(Error::Empty)?;
+        // There is a pin, so there is a connection.
+        (self.stale_since, self.previous) = (None, None);
+        self.seen = (self.epoch, pinned.version());
+        Ok((pinned, self.epoch))
+    }
+
+    /// Why there is no pin; `None` where there is one.
+    pub(super) fn no_pin(&self) -> Option<NoPin> {
+        self.memory.as_ref().map_or(Some(NoPin::NotShared), |memory| memory.no_pin().cloned())
     }
 
     /// Begins a read over the connection.

@@ -69,7 +69,7 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
         };
         // One less: the value itself is published anew, under the version that it had.
         let base = saved.as_ref().map_or(0, |saved| saved.version.saturating_sub(1));
-        let mut writer = StateWriter::create(name, config.max_value_bytes, base)?;
+        let mut writer = StateWriter::create_with_pins(name, config.max_value_bytes, base, config.max_pins)?;
         if let Some(Checkpoint { value, .. }) = saved {
             writer.write(&value)?;
         }

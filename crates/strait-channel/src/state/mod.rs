@@ -57,9 +57,10 @@ pub use config::Config;
 pub use daemon::Daemon;
 pub use error::Error;
 pub use inbox::Command;
+pub use strait_transport::NoPin;
 #[cfg(feature = "tokio")]
 pub use tasks::Shell;
-pub use value::Value;
+pub use value::{Pinned, Value};
 
 /// The service kind of published states, in `Hello`.
 const SERVICE: u8 = 3;

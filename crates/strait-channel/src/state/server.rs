@@ -17,7 +17,7 @@ use super::session::{Latest, Session, Shared};
 
 /// Shells between the thread that greets them and the one that serves them.
 pub(super) struct Door {
-    arrived: Mutex<Vec<Connection>>,
+    arrived: Mutex<Vec<(Connection, StateMemory)>>,
     closing: AtomicBool,
     pub(super) shared: Shared,
 }
@@ -27,12 +27,12 @@ impl Door {
         Self { arrived: Mutex::default(), closing: AtomicBool::new(false), shared }
     }
 
-    fn hand_over(&self, connection: Connection) {
-        self.arrived.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(connection);
+    fn hand_over(&self, connection: Connection, memory: StateMemory) {
+        self.arrived.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((connection, memory));
         self.shared.inbox.set.notify();
     }
 
-    fn take_arrived(&self) -> Vec<Connection> {
+    fn take_arrived(&self) -> Vec<(Connection, StateMemory)> {
         std::mem::take(&mut *self.arrived.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 }
@@ -95,8 +95,9 @@ fn greet(listener: &Listener, door: &Door, memory: &StateMemory) {
             };
             let greet = move || match incoming.handshake() {
                 Ok(mut connection) => {
+                    let memory = memory.for_client();
                     connection.attach_state(memory.clone());
-                    door.hand_over(connection);
+                    door.hand_over(connection, memory);
                 }
                 Err(error) => tracing::debug!(target: "strait", %error, "a shell did not get in"),
             };
@@ -116,9 +117,9 @@ fn serve(door: &Door, mut latest: impl Latest) {
     while !door.closing.load(Ordering::Acquire) {
         // Before the looks: what is told of from here on ends the sleep.
         shared.inbox.set.take_notice();
-        for connection in door.take_arrived() {
+        for (connection, memory) in door.take_arrived() {
             clients += 1;
-            sessions.insert(clients, Session::new(clients, connection));
+            sessions.insert(clients, Session::new(clients, connection, memory));
         }
         hand_out(shared, &mut sessions);
         let mut moved = false;
@@ -129,6 +130,7 @@ fn serve(door: &Door, mut latest: impl Latest) {
             }
             Err(error) => {
                 tracing::debug!(target: "strait", client = session.client, %error, "a shell has left");
+                session.take_pin_back(&error);
                 session.end(shared);
                 false
             }

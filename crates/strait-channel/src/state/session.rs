@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use strait_transport::{Connection, Error, Interest, Message, SendError, Transport};
+use strait_transport::{Connection, Error, Interest, Message, SendError, StateMemory, Transport};
 
 use super::{
     form::{Body, Form},
@@ -35,6 +35,8 @@ struct Transfer {
 pub(super) struct Session {
     pub(super) client: u64,
     pub(super) connection: Connection,
+    /// What it may map, and the pin that it may have there.
+    memory: StateMemory,
     /// Small answers that wait for room. No more is received while there are many.
     outbox: VecDeque<(Header, Vec<u8>)>,
     transfer: Option<Transfer>,
@@ -51,8 +53,8 @@ pub(super) trait Latest {
 }
 
 impl Session {
-    pub(super) fn new(client: u64, connection: Connection) -> Self {
-        Self { client, connection, outbox: VecDeque::new(), transfer: None, watch: None, outstanding: 0 }
+    pub(super) fn new(client: u64, connection: Connection, memory: StateMemory) -> Self {
+        Self { client, connection, memory, outbox: VecDeque::new(), transfer: None, watch: None, outstanding: 0 }
     }
 
     fn takes_more(&self, shared: &Shared) -> bool {
@@ -206,6 +208,14 @@ impl Session {
             self.connection.publish()?;
         }
         Ok(sent)
+    }
+
+    /// Takes the shell's pin back where the connection says that it pins no more: it is dead or has closed, or it broke the
+    /// protocol. Where this side failed, the shell may still read in place: its pin stays with it.
+    pub(super) fn take_pin_back(&self, error: &Error) {
+        if matches!(error, Error::PeerGone | Error::Closed | Error::Corrupt { .. }) {
+            self.memory.revoke_pin();
+        }
     }
 
     /// The shell is gone.

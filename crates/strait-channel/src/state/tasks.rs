@@ -7,10 +7,10 @@ use std::{
 };
 
 use strait_frame::{Codec, Raw};
-use strait_transport::{Error as TransportError, Message, Options, Transport};
+use strait_transport::{Error as TransportError, Message, NoPin, Options, Transport};
 
 use super::{
-    Error, Value,
+    Error, Pinned, Value,
     core::{Core, Step},
     form::{Body, Form},
     greeting,

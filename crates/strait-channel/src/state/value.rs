@@ -3,7 +3,8 @@
 use std::{fmt, ops::Deref, time::Instant};
 
 use strait_frame::{Codec, Raw};
-use strait_transport::Message;
+use strait_transport::{Message, PinnedState};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A value that was read: a copy of one's own, that is whole.
 pub struct Value<T: ?Sized + 'static, C: Codec<T> = Raw> {
@@ -35,6 +36,42 @@ impl<T: ?Sized, C: Codec<T>> Deref for Value<T, C> {
 
     fn deref(&self) -> &C::View {
         &self.held
+    }
+}
+
+/// A value in place: its encoded bytes, where the daemon wrote them, at a multiple of 128. Dropping it lets go of them.
+///
+/// An rkyv archive can be read as it lies there, with `rkyv::access`; a plain value with [`as_value`](Self::as_value).
+#[derive(Debug)]
+#[must_use = "the value is pinned until this is dropped"]
+pub struct Pinned<'a> {
+    pub(super) value: PinnedState<'a>,
+    pub(super) epoch: u64,
+}
+
+impl Pinned<'_> {
+    /// Which value it is.
+    pub fn version(&self) -> u64 {
+        self.value.version()
+    }
+
+    /// Which of the daemons that this shell has met published it.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The value as a plain `T`. `None` where it has not the size of one, or not its alignment.
+    pub fn as_value<T: FromBytes + KnownLayout + Immutable + ?Sized>(&self) -> Option<&T> {
+        self.value.as_value()
+    }
+}
+
+impl Deref for Pinned<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.value
     }
 }
 

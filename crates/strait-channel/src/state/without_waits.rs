@@ -12,6 +12,27 @@ macro_rules! shell_without_waits {
                 self.core.version()
             }
 
+            /// Pins the latest value, and lends its encoded bytes in place: no copy, and no call to the daemon. They stay as they
+            /// are until the result is dropped, while the daemon publishes others. This shell does nothing else meanwhile.
+            ///
+            /// For a shell that connects with [`Options::state_pin`], while the daemon has a pin left for it
+            /// ([`Config::max_pins`](super::Config::max_pins)).
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Transport`] with [`NoPin`](TransportError::NoPin), which says why, or with
+            /// [`Overtaken`](TransportError::Overtaken): read a copy. [`Error::Empty`] before the first value.
+            #[inline]
+            pub fn pin(&mut self) -> Result<Pinned<'_>, Error> {
+                let (value, epoch) = self.core.pin()?;
+                Ok(Pinned { value, epoch })
+            }
+
+            /// Why [`pin`](Self::pin) finds no pin now; `None` where it has one.
+            pub fn no_pin(&self) -> Option<NoPin> {
+                self.core.no_pin()
+            }
+
             /// Looks at the connection without waiting, and says since when the daemon is known to be gone.
             pub fn stale_since(&mut self) -> Option<Instant> {
                 self.core.look_for_daemon();

@@ -63,9 +63,11 @@ const _: () = assert!(size_of::<RefuseBytes>() == 24);
 #[repr(C)]
 struct SegmentBytes {
     kind: u8,
-    /// What an `Extra` is; reserved in the others.
+    /// What an `Extra` is; reserved in the others, as are the next two.
     segment: u8,
-    reserved: [u8; 6],
+    granted: u8,
+    max_pins: u8,
+    reserved: [u8; 4],
     total_bytes: U64,
     session: [u8; 16],
 }
@@ -88,6 +90,19 @@ pub(crate) struct Greeting {
     pub(crate) ring_bytes: u64,
 }
 
+/// A segment beyond the pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extra {
+    /// Its kind.
+    pub(crate) segment: u8,
+    pub(crate) total_bytes: u64,
+    pub(crate) session: [u8; 16],
+    /// With a state: pins that its client is granted.
+    pub(crate) granted: u8,
+    /// With a state: the most pins that are granted at once, to all clients.
+    pub(crate) max_pins: u8,
+}
+
 /// A control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
@@ -108,11 +123,7 @@ pub(crate) enum Control {
     },
     Switched,
     /// A segment beyond the pair.
-    Extra {
-        segment: u8,
-        total_bytes: u64,
-        session: [u8; 16],
-    },
+    Extra(Extra),
     /// The sender's last frame: it ends in good order and sends no more.
     Close,
 }
@@ -128,7 +139,7 @@ impl Control {
             Self::Commit => "Commit",
             Self::Decline { .. } => "Decline",
             Self::Switched => "Switched",
-            Self::Extra { .. } => "Extra",
+            Self::Extra(_) => "Extra",
             Self::Close => "Close",
         }
     }
@@ -138,8 +149,8 @@ impl Control {
             Self::Hello(greeting) => greeting.encode(kind::HELLO),
             Self::Welcome(greeting) => greeting.encode(kind::WELCOME),
             Self::Refuse(refusal) => encode_refusal(refusal),
-            Self::Offer { total_bytes, session } => encode_segment(kind::OFFER, 0, *total_bytes, session),
-            Self::Accept { total_bytes, session } => encode_segment(kind::ACCEPT, 0, *total_bytes, session),
+            Self::Offer { total_bytes, session } => encode_segment(kind::OFFER, &pair(*total_bytes, *session)),
+            Self::Accept { total_bytes, session } => encode_segment(kind::ACCEPT, &pair(*total_bytes, *session)),
             Self::Commit => vec![kind::COMMIT],
             Self::Decline { reason } => {
                 let mut bytes = vec![kind::DECLINE];
@@ -147,9 +158,7 @@ impl Control {
                 bytes
             }
             Self::Switched => vec![kind::SWITCHED],
-            Self::Extra { segment, total_bytes, session } => {
-                encode_segment(kind::EXTRA, *segment, *total_bytes, session)
-            }
+            Self::Extra(extra) => encode_segment(kind::EXTRA, extra),
             Self::Close => vec![kind::CLOSE],
         }
     }
@@ -177,7 +186,10 @@ impl Control {
                 Ok(match first {
                     kind::OFFER => Self::Offer { total_bytes, session },
                     kind::ACCEPT => Self::Accept { total_bytes, session },
-                    _ => Self::Extra { segment: frame.segment, total_bytes, session },
+                    _ => {
+                        let SegmentBytes { segment, granted, max_pins, .. } = frame;
+                        Self::Extra(Extra { segment, total_bytes, session, granted, max_pins })
+                    }
                 })
             }
             kind::COMMIT => exact(1).map(|()| Self::Commit),
@@ -246,8 +258,14 @@ impl Greeting {
     }
 }
 
-fn encode_segment(kind: u8, segment: u8, total_bytes: u64, session: &[u8; 16]) -> Vec<u8> {
-    SegmentBytes { kind, segment, reserved: [0; 6], total_bytes: total_bytes.into(), session: *session }
+/// A segment of the pair.
+fn pair(total_bytes: u64, session: [u8; 16]) -> Extra {
+    Extra { total_bytes, session, ..Extra::default() }
+}
+
+fn encode_segment(kind: u8, extra: &Extra) -> Vec<u8> {
+    let Extra { segment, total_bytes, session, granted, max_pins } = *extra;
+    SegmentBytes { kind, segment, granted, max_pins, reserved: [0; 4], total_bytes: total_bytes.into(), session }
         .as_bytes()
         .to_vec()
 }
@@ -327,7 +345,7 @@ mod tests {
             Control::Commit,
             Control::Decline { reason: "no descriptor left".into() },
             Control::Switched,
-            Control::Extra { segment: 2, total_bytes: 12, session },
+            Control::Extra(Extra { segment: 2, total_bytes: 12, session, granted: 1, max_pins: 4 }),
             Control::Close,
         ] {
             assert_eq!(Control::decode(&frame.encode()).unwrap(), frame);

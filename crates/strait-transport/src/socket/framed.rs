@@ -55,19 +55,14 @@ pub(crate) struct Framed {
 
 /// A descriptor that travels with a frame.
 pub(crate) enum Rider {
-    /// The memory of our segment, which stays open here.
+    /// The memory of a segment of ours, which stays open here.
     Segment(Own),
-    /// Memory beyond the pair.
-    #[cfg(not(strait_loom))]
-    Extra(crate::state::StateMemory),
 }
 
 impl Rider {
     fn fd(&self) -> FdRef<'_> {
         match self {
             Self::Segment(own) => segment::fd(own),
-            #[cfg(not(strait_loom))]
-            Self::Extra(memory) => std::os::fd::AsFd::as_fd(memory),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Unix {
     is_client: bool,
     fallback: Option<Arc<str>>,
     service: Arc<str>,
-    /// A published state, to be sent with this side's segment or as the peer has sent it.
+    /// A published state, to be sent with this side's segment or as the peer has sent it, and the pin on it.
     #[cfg(not(strait_loom))]
     state: crate::state::Attached,
     /// What a look for readiness found.
@@ -130,10 +130,10 @@ impl Unix {
         self.state.take()
     }
 
-    /// The largest published state that is taken from the peer, in bytes of its segment.
+    /// Says what published state is taken from the peer, and whether to ask for a pin on it.
     #[cfg(not(strait_loom))]
-    pub(crate) fn limit_state(&mut self, max_total_bytes: u64) {
-        self.state.limit(max_total_bytes);
+    pub(crate) fn set_state_wishes(&mut self, options: &crate::Options) {
+        self.state.set_wishes(options.limits.max_state_bytes, options.state_pin);
     }
 
     /// The connection in shared memory, once both directions have switched.

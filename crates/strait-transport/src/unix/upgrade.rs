@@ -76,6 +76,8 @@ impl Unix {
             && matches!(self.upgrade, Upgrade::Client(_))
             && let Upgrade::Client(ready) = std::mem::replace(&mut self.upgrade, Upgrade::Off)
         {
+            #[cfg(not(strait_loom))]
+            self.state.ask_for_pin(&self.service, &mut self.framed)?;
             match ready.offer(&mut self.framed, &self.settled)? {
                 Ok(offered) => self.upgrade = Upgrade::Offered(offered),
                 Err(reason) => {
@@ -109,7 +111,7 @@ impl Unix {
                     Ok(accepted) => {
                         self.upgrade = Upgrade::Accepted(accepted);
                         #[cfg(not(strait_loom))]
-                        self.state.send(&mut self.framed)?;
+                        self.state.send_state(&mut self.framed)?;
                     }
                     Err(reason) => self.fall_back(reason),
                 }
@@ -134,14 +136,19 @@ impl Unix {
             }
             // It follows Accept at once. A client that could not take the server's segment takes nothing else either.
             #[cfg(not(strait_loom))]
-            (
-                upgrade @ (Upgrade::Leaving(_) | Upgrade::HalfWay(_) | Upgrade::Off),
-                Control::Extra { segment, session, .. },
-            ) if self.is_client && self.state.may_come() => {
+            (upgrade @ (Upgrade::Leaving(_) | Upgrade::HalfWay(_) | Upgrade::Off), Control::Extra(extra))
+                if self.is_client && self.state.may_come() =>
+            {
                 let refused = matches!(upgrade, Upgrade::Off);
                 self.upgrade = upgrade;
                 let fd = if refused { Err("the connection stays on the socket".to_owned()) } else { fd() };
-                self.state.receive(fd, segment, session);
+                self.state.receive_state(fd, &extra);
+            }
+            // It comes before the Offer.
+            #[cfg(not(strait_loom))]
+            (upgrade @ Upgrade::Server(_), Control::Extra(extra)) if self.state.may_be_asked() => {
+                self.upgrade = upgrade;
+                self.state.receive_pin(fd(), &extra);
             }
             (Upgrade::HalfWay(mut ring), Control::Switched) => {
                 self.leave_socket(&mut ring)?;

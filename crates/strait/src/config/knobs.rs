@@ -266,8 +266,10 @@ knobs! {
     stream_backpressure: Backpressure = Backpressure::Block, "block", "block, fail or drop_newest", |_| true;
     /// How long such a `send` waits, in ms; 0 for ever.
     stream_send_timeout_ms: u64 = 30_000, "30000", "0 to 3600000", |ms| *ms <= 3_600_000;
-    /// The longest value of a state, in bytes. Its memory is three times that.
+    /// The longest value of a state, in bytes. Its memory is three times that, and once more for each pin.
     state_max_value_bytes: u64 = 1 << 20, "1048576", "1 to 268435456", |bytes| (1..=256 << 20).contains(bytes);
+    /// Shells of a state that may read in place at once.
+    state_max_pins: u32 = 0, "0", "0 to 61", |pins| *pins <= 61;
     /// Commands of one shell that may be without an answer.
     state_commands: u32 = 64, "64", "1 to 4096", |commands| (1..=4096).contains(commands);
     /// The file that a state's checkpoints go to, and from which its next daemon goes on.

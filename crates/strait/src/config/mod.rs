@@ -50,7 +50,9 @@ use strait_channel::{queue::Settings, state, stream};
 use strait_region::{HEADER_BYTES, LayoutCursor};
 use strait_rpc::blocking::Polling;
 use strait_seqlock::snapshot::Geometry;
-use strait_transport::{Connection, HonestPeer, Limits, MIN_RING_BYTES, Options, PinError, Receive, ValidArchives};
+use strait_transport::{
+    Connection, HonestPeer, Limits, MIN_RING_BYTES, Options, PIN_SEGMENT_BYTES, PinError, Receive, ValidArchives,
+};
 
 /// What connections of a [`Config`] take, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,9 @@ pub struct MemoryRequired {
     pub pool_bytes: u64,
     /// The segment of a published state, one for its daemon and all of its shells: allocated in full when it is made.
     pub state_segment_bytes: u64,
+    /// The segment that a shell makes to read a state in place: one for each that asks for a pin
+    /// ([`state_pin`](Options::state_pin)), granted or not.
+    pub state_pin_segment_bytes: u64,
 }
 
 impl MemoryRequired {
@@ -183,6 +188,7 @@ impl Config {
         }
         Ok(state::Config {
             max_value_bytes: self.state_max_value_bytes as usize,
+            max_pins: self.state_max_pins as usize,
             commands: self.state_commands as usize,
             max_clients: self.max_clients,
             checkpoint: self.state_checkpoint.clone(),
@@ -233,15 +239,18 @@ impl Config {
             pooled_buffer_bytes: largest.max(256).next_power_of_two(),
             pool_bytes: 64 << 20,
             state_segment_bytes: self.state_segment_bytes()?,
+            state_pin_segment_bytes: PIN_SEGMENT_BYTES,
         })
     }
 
-    /// A header, a line of constants, and three slots.
+    /// A header, a line of constants, three slots, and one for each pin.
     fn state_segment_bytes(&self) -> Result<u64, ConfigError> {
         let field = "state_max_value_bytes";
         let too_long = |_| ConfigError::range(field, self.state_max_value_bytes, "what this machine can address");
         let max = usize::try_from(self.state_max_value_bytes).map_err(|_| too_long(()))?;
-        let geometry = Geometry::new(max).and_then(|geometry| geometry.at(HEADER_BYTES + 128));
+        let geometry = Geometry::new(max)
+            .and_then(|geometry| geometry.with_pins(self.state_max_pins as usize))
+            .and_then(|geometry| geometry.at(HEADER_BYTES + 128));
         let mut cursor = LayoutCursor::new();
         cursor.place(geometry.map_err(|_| too_long(()))?.end() as u64, 1).map_err(|_| too_long(()))?;
         cursor.total(HEADER_BYTES as u64).map_err(|_| too_long(()))
