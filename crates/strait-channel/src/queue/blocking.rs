@@ -11,7 +11,7 @@ use strait_transport::{Connection, Error as TransportError, Interest, Options, T
 pub use super::owner::threads::{Owner, OwnerHandle};
 use super::{
     error::{Error, Unacknowledged},
-    join::{Joined, Joining, after},
+    join::{Joined, Joining, after, refused},
     message::Part,
     owner::identify,
     producer,
@@ -23,7 +23,8 @@ use super::{
 fn join<T: ?Sized, C: Codec<T>>(name: &str, part: Part, options: &Options) -> Result<(Connection, Joined), Error> {
     let options = identify::<C, T>(options);
     let deadline = after(options.limits.handshake_timeout);
-    let mut joining = Joining::begin(Connection::connect(name, &options)?, part)?;
+    let connection = Connection::connect(name, &options).map_err(|error| refused::<T, C>(error, part))?;
+    let mut joining = Joining::begin(connection, part)?;
     loop {
         if let Some(joined) = joining.answer()? {
             return Ok((joining.connection, joined));
@@ -53,7 +54,7 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`] as [`Connection::connect`], and where the owner does not answer within `limits.handshake_timeout`.
+    /// [`Error::Refused`]; [`Error::Transport`] as [`Connection::connect`], and where the owner does not answer within `limits.handshake_timeout`.
     pub fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
         let (connection, joined) = join::<T, C>(name, Part::Producer, options)?;
         Ok(Self { core: producer::Core::new(connection, joined) })
@@ -169,7 +170,7 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`] as [`Connection::connect`], and where the owner does not answer within `limits.handshake_timeout`.
+    /// [`Error::Refused`]; [`Error::Transport`] as [`Connection::connect`], and where the owner does not answer within `limits.handshake_timeout`.
     pub fn connect_with(name: &str, prefetch: u32, options: &Options) -> Result<Self, Error> {
         let (connection, joined) = join::<T, C>(name, Part::Worker { prefetch }, options)?;
         Ok(Self { core: worker::Core::new(connection, joined) })

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use strait_frame::DecodeError;
-use strait_transport::{Blame, Error as TransportError};
+use strait_transport::{Blame, Error as TransportError, Refusal};
 
 /// What a call on a queue can end in. Cloneable.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -12,6 +12,16 @@ pub enum Error {
     /// The queue could not be offered or joined, or what was asked for cannot be.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The owner refused this end.
+    #[error("{end} of codec {codec} was refused by the owner of the queue: {refusal}")]
+    Refused {
+        /// What this end is: a producer, a worker.
+        end: &'static str,
+        /// Its codec, by name.
+        codec: &'static str,
+        /// What the owner said.
+        refusal: Refusal,
+    },
     /// There is no room for the item: the queue is full, and this producer's window with it. The item was not pushed.
     #[error("the queue has no room: the item was not pushed; wait longer, add workers, or raise the queue's capacity")]
     Full,
@@ -68,7 +78,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Transport(error) => error.blame(),
-            Self::Full => Blame::Peer,
+            Self::Full | Self::Refused { .. } => Blame::Peer,
             Self::OwnerGone { source, .. } => source.blame(),
             Self::Unreadable(_) => Blame::Corrupt,
         }

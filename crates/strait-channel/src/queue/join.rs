@@ -2,16 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use strait_frame::Codec;
 use strait_transport::{Connection, Error as TransportError, SendError, Transport};
 
 use super::{
-    error::corrupt,
+    error::{Error, corrupt},
     message::{Message, Part},
 };
 
 /// The moment after `timeout`; `None` where there is none that far.
 pub(super) fn after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
+}
+
+/// Says which end was refused.
+pub(super) fn refused<T: ?Sized, C: Codec<T>>(error: TransportError, part: Part) -> Error {
+    let TransportError::Refused(refusal) = error else { return error.into() };
+    Error::Refused { end: part.end(), codec: crate::codec_name(C::ID), refusal }
 }
 
 /// A participant that has said what it is and waits for the owner's word.

@@ -18,6 +18,16 @@ pub(crate) enum Part {
     },
 }
 
+impl Part {
+    /// What it is called.
+    pub(crate) fn end(self) -> &'static str {
+        match self {
+            Self::Producer => "a producer",
+            Self::Worker { .. } => "a worker",
+        }
+    }
+}
+
 /// A message without its item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {

@@ -11,7 +11,7 @@ use strait_transport::{Connection, Error as TransportError, Interest, Options, T
 
 use super::{
     error::{Error, Unacknowledged},
-    join::{Joined, Joining, after},
+    join::{Joined, Joining, after, refused},
     message::Part,
     owner::identify,
     producer,
@@ -27,7 +27,8 @@ async fn join<T: ?Sized, C: Codec<T>>(
 ) -> Result<(Connection, Joined), Error> {
     let options = identify::<C, T>(options);
     let deadline = after(options.limits.handshake_timeout);
-    let mut joining = Joining::begin(Connection::connect_async(name, &options).await?, part)?;
+    let connection = Connection::connect_async(name, &options).await.map_err(|error| refused::<T, C>(error, part))?;
+    let mut joining = Joining::begin(connection, part)?;
     loop {
         if let Some(joined) = joining.answer()? {
             return Ok((joining.connection, joined));
@@ -72,7 +73,7 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`] as [`Connection::connect_async`], and where the owner does not answer within `limits.handshake_timeout`.
+    /// [`Error::Refused`]; [`Error::Transport`] as [`Connection::connect_async`], and where the owner does not answer within `limits.handshake_timeout`.
     pub async fn connect_with(name: &str, options: &Options) -> Result<Self, Error> {
         let (connection, joined) = join::<T, C>(name, Part::Producer, options).await?;
         Ok(Self { core: producer::Core::new(connection, joined) })
@@ -194,7 +195,7 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`] as [`Connection::connect_async`], and where the owner does not answer within `limits.handshake_timeout`.
+    /// [`Error::Refused`]; [`Error::Transport`] as [`Connection::connect_async`], and where the owner does not answer within `limits.handshake_timeout`.
     pub async fn connect_with(name: &str, prefetch: u32, options: &Options) -> Result<Self, Error> {
         let (connection, joined) = join::<T, C>(name, Part::Worker { prefetch }, options).await?;
         Ok(Self { core: worker::Core::new(connection, joined) })

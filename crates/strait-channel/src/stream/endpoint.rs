@@ -50,14 +50,7 @@ fn identify<E: Speaks>(config: &Config, listens: bool) -> Options {
 /// Says which end was refused.
 fn refused<E: Speaks>(error: Below) -> Error {
     let Below::Refused(refusal) = error else { return error.into() };
-    let codec = match E::CODEC {
-        0 => "raw",
-        1 => "rkyv",
-        2 => "postcard",
-        3 => "plain",
-        _ => "unknown",
-    };
-    Error::Refused { end: E::END, codec, refusal }
+    Error::Refused { end: E::END, codec: crate::codec_name(E::CODEC), refusal }
 }
 
 /// How an end comes to its connection.

@@ -345,9 +345,13 @@ fn other_types_services_and_versions_are_refused_at_connect() {
     let (handle, path) = (owner.handle(), owner.path());
     let thread = std::thread::spawn(move || owner.serve());
     let schema = blocking::Producer::<u32>::connect_with(NAME, &options).unwrap_err();
-    assert!(matches!(schema, Error::Transport(TransportError::Refused(Refusal::Schema { .. }))), "{schema:?}");
-    let codec = blocking::Worker::<[u8], Raw>::connect_with(NAME, 1, &options).unwrap_err();
-    assert!(matches!(codec, Error::Transport(TransportError::Refused(Refusal::Codec { .. }))), "{codec:?}");
+    let Error::Refused { end, codec, refusal: Refusal::Schema { .. } } = schema else { panic!("{schema:?}") };
+    assert_eq!((end, codec), ("a producer", "rkyv"));
+    let refused = blocking::Worker::<[u8], Raw>::connect_with(NAME, 1, &options).unwrap_err();
+    assert!(matches!(refused, Error::Refused { refusal: Refusal::Codec { .. }, .. }), "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.starts_with("a worker of codec raw was refused by the owner of the queue: "), "{text}");
+    assert_eq!(refused.blame(), strait_transport::Blame::Peer);
     let service = strait_transport::Connection::connect(NAME, &Options { service: 1, ..options.clone() }).unwrap_err();
     assert!(matches!(service, TransportError::Refused(Refusal::Service { server: 4, client: 1 })), "{service:?}");
     // A Hello of version 9, by hand.
