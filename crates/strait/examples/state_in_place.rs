@@ -34,13 +34,12 @@ fn main() -> Result<(), Error> {
     assert!(map.iter().zip(0..).all(|(&height, cell)| height == cell), "still the first version");
     drop(pinned);
 
-    match shell.pin() {
-        Ok(pinned) => println!("version {}: {} bytes in place", pinned.version(), pinned.len()),
+    if let Ok(pinned) = shell.pin() {
+        println!("version {}: {} bytes in place", pinned.version(), pinned.len());
+    } else {
         // Where there is no pin, a copy can be had.
-        Err(why) => {
-            let value = shell.read(Instant::now() + Duration::from_secs(1))?;
-            println!("version {}: {} bytes copied ({why})", value.version(), value.len());
-        }
+        let value = shell.read(Instant::now() + Duration::from_secs(1))?;
+        println!("version {}: {} bytes copied, for {:?}", value.version(), value.len(), shell.no_pin());
     }
     Ok(())
 }

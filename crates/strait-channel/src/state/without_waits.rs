@@ -15,6 +15,14 @@ macro_rules! shell_without_waits {
             /// Pins the latest value, and lends its encoded bytes in place: no copy, and no call to the daemon. They stay as they
             /// are until the result is dropped, while the daemon publishes others. This shell does nothing else meanwhile.
             ///
+            /// ```
+            /// # use std::time::Instant;
+            /// # use strait_channel::state::{Error, blocking::Shell};
+            /// fn first_byte(shell: &mut Shell<[u8]>, deadline: Instant) -> Result<u8, Error> {
+            ///     if let Ok(pinned) = shell.pin() { Ok(pinned[0]) } else { Ok(shell.read(deadline)?[0]) }
+            /// }
+            /// ```
+            ///
             /// For a shell that connects with [`Options::state_pin`], while the daemon has a pin left for it
             /// ([`Config::max_pins`](super::Config::max_pins)).
             ///
