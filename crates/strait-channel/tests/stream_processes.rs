@@ -554,3 +554,45 @@ fn raw_is_the_default_codec() {
     let (mut producer, _consumer): (Producer, Consumer<[u8], Raw>) = stream::local(&Config::default()).unwrap();
     producer.send(b"x").unwrap();
 }
+
+/// The other end says what it has to say and goes, before this one has said a word: both are still on the socket.
+#[test]
+fn a_duplex_end_that_sends_to_one_that_has_finished_is_told_so_and_gets_what_it_said() {
+    for count in [1, 20] {
+        let scratch = Scratch::new();
+        let binding = <Duplex>::bind("talk", &scratch.config()).unwrap();
+        let config = scratch.config();
+        let other = std::thread::spawn(move || {
+            let mut right: Duplex = stream::duplex("talk", &config, PATIENCE).unwrap();
+            for number in 0..count {
+                right.send(&pattern(number)).unwrap();
+            }
+            right.finish(PATIENCE).unwrap();
+        });
+        let mut left = binding.accept_timeout(PATIENCE).unwrap();
+        other.join().unwrap();
+        let refused = left.send(b"late").unwrap_err();
+        assert!(matches!(refused, Error::Connection(Below::Closed)), "{refused}");
+        for number in 0..count {
+            assert_eq!(*left.recv().unwrap().unwrap(), pattern(number)[..]);
+        }
+        assert!(left.recv().unwrap().is_none());
+    }
+}
+
+/// What was heard and answered was sent, also where the other end has gone while this one still offered shared memory.
+#[test]
+fn a_message_that_a_duplex_end_has_answered_was_sent() {
+    for _ in 0..300 {
+        let scratch = Scratch::new();
+        let binding = <Duplex>::bind("talk", &scratch.config()).unwrap();
+        let config = scratch.config();
+        let other = std::thread::spawn(move || {
+            let mut right = binding.accept_timeout(PATIENCE).unwrap();
+            assert_eq!(&*right.recv().unwrap().unwrap(), b"good evening");
+        });
+        let mut left: Duplex = stream::duplex("talk", &config, PATIENCE).unwrap();
+        left.send(b"good evening").unwrap();
+        other.join().unwrap();
+    }
+}

@@ -316,3 +316,54 @@ fn mutant_a_close_before_the_last_frame_is_out_is_forgotten() {
         mutant::with("switch_forgets_that_it_was_closed", close_before_the_last_frame_is_out);
     });
 }
+
+/// The server takes the one message and ends, at any point of the offer that follows that message.
+fn last_message() {
+    model(2, || {
+        let (mut client, mut server) = pair(ROOMY);
+        let server = thread::spawn(move || {
+            assert_eq!(receive(&mut server), Ok(1));
+            server.close();
+        });
+        client.send(&numbered(1, 8)).expect("it has arrived");
+        server.join().unwrap();
+        assert_eq!(receive(&mut client), Err(END));
+    });
+}
+
+#[test]
+fn a_message_that_has_arrived_was_sent_whatever_becomes_of_the_offer_behind_it() {
+    last_message();
+}
+
+#[test]
+#[should_panic(expected = "it has arrived")]
+fn mutant_a_lost_offer_fails_the_message_before_it() {
+    mutant::with("upgrade_fails_the_message", last_message);
+}
+
+/// The server sends, closes and ends; the client, which has read nothing, sends.
+fn late_message() {
+    model(2, || {
+        let (mut client, mut server) = pair(ROOMY);
+        let server = thread::spawn(move || {
+            send(&mut server, &numbered(1, 8));
+            server.close();
+        });
+        server.join().unwrap();
+        let refused = client.send(&numbered(2, 8)).unwrap_err();
+        assert!(matches!(refused, SendError::Failed(Error::Closed)), "not told as a good end: {refused}");
+        assert_eq!(recv_all(&mut client), (vec![1], END));
+    });
+}
+
+#[test]
+fn a_good_end_is_told_also_to_who_sends_before_it_has_read() {
+    late_message();
+}
+
+#[test]
+#[should_panic(expected = "not told as a good end")]
+fn mutant_nobody_looks_for_a_good_end_behind_a_failed_send() {
+    mutant::with("end_without_a_look_behind", late_message);
+}

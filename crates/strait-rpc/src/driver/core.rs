@@ -125,7 +125,7 @@ impl Core {
         if let Begun::Sent(call) = begun {
             match self.connection.publish() {
                 // The request may have gone out before what followed it found the peer gone, and its answer may be there.
-                Ok(()) | Err(TransportError::PeerGone) => {}
+                Ok(()) | Err(TransportError::PeerGone | TransportError::Closed) => {}
                 Err(error) => {
                     self.calls.unsend(call);
                     self.end(error.clone().into(), wakers);

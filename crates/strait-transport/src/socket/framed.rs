@@ -49,6 +49,8 @@ pub(crate) struct Framed {
     // out
     output: Vec<u8>,
     sent: usize,
+    /// Where the last message ends in `output`; behind it are control frames alone.
+    messages_end: usize,
     /// Descriptors to send, each with the first byte of the frame that starts at this place in `output`.
     riders: VecDeque<(usize, Rider)>,
 }
@@ -84,6 +86,7 @@ impl Framed {
             ended: false,
             output: Vec::new(),
             sent: 0,
+            messages_end: 0,
             riders: VecDeque::new(),
         }
     }
@@ -238,6 +241,7 @@ impl Framed {
         let size = fill(draft.payload()).map_err(|error| crate::ring::fill_error(error, max_bytes))?.min(max_bytes);
         let envelope = Envelope::seal(&draft.payload()[..size], self.framing.now(), self.framing.checksum);
         draft.finish(size, envelope.map_err(Error::from)?);
+        self.messages_end = self.output.len();
         Ok(size)
     }
 
@@ -259,11 +263,13 @@ impl Framed {
         Ok(())
     }
 
-    /// Gives up what waits for the socket: nobody will read it.
-    pub(crate) fn discard_output(&mut self) {
+    /// Gives up what waits for the socket: nobody will read it. Says whether a message was in it.
+    pub(crate) fn discard_output(&mut self) -> bool {
+        let had_message = self.sent < self.messages_end;
         self.output.clear();
         self.riders.clear();
-        self.sent = 0;
+        (self.sent, self.messages_end) = (0, 0);
+        had_message
     }
 
     /// Whether output waits for the socket.
@@ -300,9 +306,10 @@ impl Framed {
         }
         if self.sent == self.output.len() {
             self.output.clear();
-            self.sent = 0;
+            (self.sent, self.messages_end) = (0, 0);
         } else if self.sent > READ_BYTES {
             self.output.drain(..self.sent);
+            self.messages_end = self.messages_end.saturating_sub(self.sent);
             self.riders.iter_mut().for_each(|(at, _)| *at -= self.sent);
             self.sent = 0;
         }

@@ -5,8 +5,9 @@
 mod upgrade;
 mod wait;
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
+use strait_frame::ENVELOPE_BYTES;
 use strait_sync::mutant;
 
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
 };
 use upgrade::Upgrade;
 
+/// How much is read ahead where the peer reads no more. A socket whose peer is gone holds less; a peer that lives may go on sending.
+const BEHIND_BYTES: usize = 1 << 20;
+
 /// A connection on a socket.
 pub(crate) struct Unix {
     framed: Framed,
@@ -34,8 +38,8 @@ pub(crate) struct Unix {
     /// A published state, to be sent with this side's segment or as the peer has sent it, and the pin on it.
     #[cfg(not(strait_loom))]
     state: crate::state::Attached,
-    /// What a look for readiness found.
-    stash: Option<Result<Message, Error>>,
+    /// What a look for readiness found: one message, or all that a peer that has hung up has sent.
+    stash: VecDeque<Result<Message, Error>>,
     wanted: usize,
     /// A message was sent or received since the last look at whether to offer shared memory.
     talked: bool,
@@ -49,6 +53,8 @@ pub(crate) struct Unix {
     ended: Option<Error>,
     /// Nothing more can be sent.
     output_ended: Option<Error>,
+    /// A message was lost with that.
+    lost_message: bool,
     stats: Stats,
 }
 
@@ -83,7 +89,7 @@ impl Unix {
             service,
             #[cfg(not(strait_loom))]
             state: crate::state::Attached::new(),
-            stash: None,
+            stash: VecDeque::new(),
             wanted: 0,
             talked: false,
             closed: false,
@@ -91,6 +97,7 @@ impl Unix {
             peer_is_dead: false,
             ended: None,
             output_ended: None,
+            lost_message: false,
             stats: Stats::default(),
         };
         if !settled.shared_memory {
@@ -138,7 +145,7 @@ impl Unix {
 
     /// The connection in shared memory, once both directions have switched.
     pub(crate) fn take_switched(&mut self) -> Option<Box<Shared>> {
-        if !matches!(self.upgrade, Upgrade::Switched(_)) || self.stash.is_some() {
+        if !matches!(self.upgrade, Upgrade::Switched(_)) || !self.stash.is_empty() {
             return None;
         }
         match std::mem::replace(&mut self.upgrade, Upgrade::Off) {
@@ -156,8 +163,8 @@ impl Unix {
 
     pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(), SendError> {
         self.link().check_fork()?;
-        if let Some(ended) = self.ended.as_ref().or(self.output_ended.as_ref()) {
-            return Err(ended.clone().into());
+        if let Some(ended) = self.how_output_ended() {
+            return Err(ended.into());
         }
         if self.closed {
             return Err(CLOSED_HERE.into());
@@ -185,7 +192,7 @@ impl Unix {
             }
             Err(SendError::Failed(Error::PeerGone)) => {
                 self.lose_output(Error::PeerGone);
-                Err(Error::PeerGone.into())
+                Err(self.how_output_ended().unwrap_or(Error::PeerGone).into())
             }
             Err(error) => Err(error),
         }
@@ -195,12 +202,15 @@ impl Unix {
         if let Upgrade::HalfWay(ring) | Upgrade::Switched(ring) = &mut self.upgrade {
             return ring.publish();
         }
+        let ended_before = self.output_ended.is_some();
         self.offer()?;
         self.flush();
-        let published = self.output_ended.clone().map_or(Ok(()), Err);
+        // What the upgrade alone has lost is no failure of the messages before it: the next one meets it.
+        let is_told = mutant!(upgrade_fails_the_message, ended_before || self.lost_message, true);
+        let published = if is_told { self.how_output_ended().map_or(Ok(()), Err) } else { Ok(()) };
         // Who only ever sends must find the peer's part of the upgrade too. What that meets is for the next call. Not while
         // another thread sleeps on the socket: it waits for those very bytes.
-        if self.upgrade.is_under_way() && self.stash.is_none() && !self.armed {
+        if self.upgrade.is_under_way() && self.stash.is_empty() && !self.armed {
             let _ = self.look();
         }
         published
@@ -228,18 +238,39 @@ impl Unix {
 
     /// Nobody reads what this side sends. What the peer has sent can still be received.
     fn lose_output(&mut self, error: Error) {
-        self.framed.discard_output();
-        self.output_ended.get_or_insert(error);
+        self.lost_message |= self.framed.discard_output();
+        if self.output_ended.is_none() {
+            self.output_ended = Some(error);
+            mutant!(end_without_a_look_behind, self.look_behind(), ());
+        }
+    }
+
+    /// How the connection ended, or what became of the output.
+    fn how_output_ended(&self) -> Option<Error> {
+        self.ended.as_ref().or(self.output_ended.as_ref()).cloned()
+    }
+
+    /// Reads what the peer has sent before it hung up: behind that may be its `Close`, and it has ended in good order.
+    fn look_behind(&mut self) {
+        let mut behind_bytes = 0;
+        while self.ended.is_none()
+            && !self.upgrade.reads_ring()
+            && behind_bytes < BEHIND_BYTES
+            && matches!(self.look_once(), Ok(true))
+        {
+            let last = self.stash.back().and_then(|found| found.as_ref().ok());
+            behind_bytes += ENVELOPE_BYTES + last.map_or(0, Message::len);
+        }
     }
 
     // ---- in ----
 
     pub(crate) fn try_recv(&mut self) -> Result<Option<Message>, Error> {
         self.link().check_fork()?;
-        if self.stash.is_none() {
+        if self.stash.is_empty() {
             self.look()?;
         }
-        if let Some(found) = self.stash.take() {
+        if let Some(found) = self.stash.pop_front() {
             return self.count(found).map(Some);
         }
         match &mut self.upgrade {
@@ -265,22 +296,30 @@ impl Unix {
 
     /// Reads the socket up to the next message, handling what comes before it.
     fn look(&mut self) -> Result<(), Error> {
+        while self.stash.is_empty() && !self.upgrade.reads_ring() && self.look_once()? {}
+        match &self.ended {
+            Some(ended) if self.stash.is_empty() => Err(ended.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the next frame in; `false` where there is none for now.
+    fn look_once(&mut self) -> Result<bool, Error> {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
         }
-        while self.stash.is_none() && !self.upgrade.reads_ring() {
-            match self.next_frame() {
-                Ok(true) => {}
-                Ok(false) if self.peer_is_dead => return self.end(Error::PeerGone),
-                Ok(false) => break,
-                Err(error @ Error::Checksum { .. }) => self.stash = Some(Err(error)),
-                Err(error) => return self.end(error),
+        match self.next_frame() {
+            Ok(false) if self.peer_is_dead => self.end(Error::PeerGone),
+            Ok(is_there) => Ok(is_there),
+            Err(error @ Error::Checksum { .. }) => {
+                self.stash.push_back(Err(error));
+                Ok(true)
             }
+            Err(error) => self.end(error),
         }
-        Ok(())
     }
 
-    fn end(&mut self, error: Error) -> Result<(), Error> {
+    fn end(&mut self, error: Error) -> Result<bool, Error> {
         if matches!(error, Error::Corrupt { .. }) {
             // The peer learns by a hang-up that nobody listens to it any more.
             self.link().shutdown();
@@ -295,7 +334,7 @@ impl Unix {
         match self.framed.next()? {
             None => return Ok(false),
             Some(Frame::Data(message)) => {
-                self.stash = Some(Ok(message));
+                self.stash.push_back(Ok(message));
                 self.talked = true;
                 self.offer()?;
             }

@@ -33,7 +33,7 @@ impl Unix {
     }
 
     pub(crate) fn is_ready(&mut self, interest: Interest) -> bool {
-        if interest.data && self.stash.is_none() {
+        if interest.data && self.stash.is_empty() {
             let _ = self.look(); // it remembers what it finds
         }
         // Also for who only looks for data: the answer may be to what still waits for the socket.
@@ -45,7 +45,7 @@ impl Unix {
     }
 
     fn has_data(&mut self) -> bool {
-        self.stash.is_some()
+        !self.stash.is_empty()
             || match &mut self.upgrade {
                 Upgrade::Draining(ring) => ring.is_ready(Interest::DATA),
                 _ => false,
@@ -76,7 +76,7 @@ impl Unix {
         }
         // A message that waits to be taken keeps what is behind it from being read. Behind it may be the end of the
         // socket's part, and then the doorbell that a writer of the ring waits for.
-        let input = self.stash.is_none();
+        let input = self.stash.is_empty();
         let nap = !input && interest.space && matches!(self.upgrade, Upgrade::HalfWay(_));
         self.link().set_wants(Wants { input, output: self.framed.has_output(), nap });
         self.armed = true;
@@ -99,11 +99,11 @@ impl Unix {
             _ => {}
         }
         self.flush();
-        let found_before = self.stash.is_some();
+        let found_before = !self.stash.is_empty();
         if !found_before && self.look().is_err() {
             return Ok(()); // and `try_recv` tells it
         }
-        if found_before || (self.stash.is_none() && !self.upgrade.reads_ring()) {
+        if found_before || (self.stash.is_empty() && !self.upgrade.reads_ring()) {
             self.look_after_peer();
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Unix {
         if !self.peer_is_dead && self.link().peer_is_dead() {
             self.peer_is_dead = true;
             self.lose_output(Error::PeerGone);
-            if self.stash.is_none() {
+            if self.stash.is_empty() {
                 let _ = self.look(); // what it sent before it died is still there
             }
         }
