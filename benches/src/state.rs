@@ -1,7 +1,7 @@
 //! state: a daemon process that publishes, and shell processes that read, wait for changes and send commands.
 //!
-//! Every value that is read is a copy of its own, whose first and last word are compared with its version. Nothing is pinned:
-//! there may be more processes than cores. `share_of_memcpy` is the median, over interleaved pairs in one shell, of what a plain
+//! Every value that is read is a copy of its own, whose first and last word are compared with its version; or, in the engines
+//! with `pin`, read in place, those two words alone. No process is pinned: there may be more of them than cores. `share_of_memcpy` is the median, over interleaved pairs in one shell, of what a plain
 //! copy of as many bytes takes and what a read takes.
 
 use std::{
@@ -12,7 +12,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait::state::{Config, Daemon, blocking::Shell};
+use strait::{
+    HonestPeer,
+    state::{Config, Daemon, blocking::Shell},
+};
 
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
@@ -24,7 +27,14 @@ use crate::{
 const SERVICE: &str = "bench-state";
 /// Commands are short, and the state has memory of its own.
 fn options(role: &Role) -> strait::Options {
-    strait::Options { ring_bytes: 64 << 10, ..rpc::options(role) }
+    #[allow(unsafe_code)]
+    // SAFETY: the daemon is this program.
+    let state_pin = reads_in_place(role).then(|| unsafe { HonestPeer::assume() });
+    strait::Options { ring_bytes: 64 << 10, state_pin, ..rpc::options(role) }
+}
+
+fn reads_in_place(role: &Role) -> bool {
+    role.engine.name.contains("-pin-")
 }
 
 const SHELLS: [usize; 4] = [1, 2, 4, 8];
@@ -54,6 +64,9 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
         for writer in ["idle", "busy"] {
             kinds.extend(SHELLS.map(|shells| (format!("read-{writer}-{shells}"), payload_bytes, shells)));
         }
+    }
+    for writer in ["idle", "busy"] {
+        kinds.extend(SHELLS.map(|shells| (format!("pin-{writer}-{shells}"), 256 << 10, shells)));
     }
     kinds.extend(["seen-spin", "seen-changed"].map(|kind| (format!("{kind}-1"), 64, 1)));
     kinds.extend(SHELLS.map(|shells| (format!("command-{shells}"), 64, shells)));
@@ -169,6 +182,7 @@ fn summed_up(role: &Role, all: &[Work]) -> Vec<Sum> {
         () if name.contains("-read-") => {
             vec![("reads_per_s", per_s, "1/s"), ("bytes_per_s", per_s * bytes, "B/s"), ("read_p50", p50, "ns")]
         }
+        () if name.contains("-pin-") => vec![("reads_per_s", per_s, "1/s"), ("read_p50", p50, "ns")],
         () if name.contains("-seen-") => vec![("writes_per_s", per_s, "1/s"), ("seen_p50", p50, "ns")],
         () => vec![("requests_per_s", per_s, "1/s"), ("rtt_p50", p50, "ns")],
     };
@@ -212,7 +226,8 @@ fn number(value: &[u8]) -> Result<u64, Box<dyn Error>> {
 
 /// The daemon, until it is killed.
 fn publish(role: &Role) -> Result<(), Box<dyn Error>> {
-    let config = Config { options: options(role), ..Config::default() };
+    let max_pins = if reads_in_place(role) { SHELLS[SHELLS.len() - 1] } else { 0 };
+    let config = Config { max_pins, options: options(role), ..Config::default() };
     let mut daemon = Daemon::<[u8]>::create(SERVICE, &config)?;
     let mut value = vec![7u8; role.engine.payload_bytes];
     stamp(&mut value, 1);
@@ -243,6 +258,9 @@ fn connect(role: &Role) -> Result<Shell<[u8]>, Box<dyn Error>> {
     let patience = Instant::now() + Duration::from_secs(20);
     let mut shell = loop {
         match Shell::connect_with(SERVICE, &options(role)) {
+            Ok(shell) if reads_in_place(role) && shell.no_pin().is_some() => {
+                return Err(format!("not in place: {:?}", shell.no_pin()).into());
+            }
             Ok(shell) if shell.is_mapped() => break shell,
             Ok(shell) => return Err(format!("not mapped: {:?}", shell.fallback_reason()).into()),
             Err(error) if Instant::now() > patience => return Err(error.into()),
@@ -269,6 +287,18 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
 
+/// A look in place that is tried again where it was overtaken.
+fn look_once(shell: &mut Shell<[u8]>, len: usize) -> Result<u64, Box<dyn Error>> {
+    loop {
+        match shell.pin() {
+            Ok(value) if value.len() == len => return number(&value),
+            Ok(value) => return Err(format!("a value of {} bytes", value.len()).into()),
+            Err(strait::state::Error::Transport(strait::transport::Error::Overtaken { .. })) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// A read that is tried again where it was overtaken.
 fn read_once(shell: &mut Shell<[u8]>, len: usize, deadline: Instant) -> Result<u64, Box<dyn Error>> {
     loop {
@@ -283,9 +313,12 @@ fn read_once(shell: &mut Shell<[u8]>, len: usize, deadline: Instant) -> Result<u
 
 fn read(role: &Role) -> Result<(), Box<dyn Error>> {
     let mut shell = connect(role)?;
-    let len = role.engine.payload_bytes;
+    let (len, in_place) = (role.engine.payload_bytes, reads_in_place(role));
+    let once = |shell: &mut Shell<[u8]>, deadline| {
+        if in_place { look_once(shell, len) } else { read_once(shell, len, deadline) }
+    };
     for _ in 0..100 {
-        read_once(&mut shell, len, soon())?;
+        once(&mut shell, soon())?;
     }
     let until = begin(role)?;
     let start = Instant::now();
@@ -295,7 +328,7 @@ fn read(role: &Role) -> Result<(), Box<dyn Error>> {
     loop {
         let before = Instant::now();
         for _ in 0..BATCH {
-            read_once(&mut shell, len, until)?;
+            once(&mut shell, until)?;
         }
         reads += u64::from(BATCH);
         let after = Instant::now();
@@ -306,7 +339,7 @@ fn read(role: &Role) -> Result<(), Box<dyn Error>> {
     }
     let operations_per_s = reads as f64 / start.elapsed().as_secs_f64();
     let mut work = Work { operations_per_s, p50_ns: median(times), ..Work::default() };
-    if role.engine.name.ends_with("-idle-1") {
+    if role.engine.name.ends_with("-read-idle-1") {
         paired(&mut shell, role, &mut work)?;
     }
     done(&work)

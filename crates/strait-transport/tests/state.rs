@@ -245,7 +245,7 @@ fn a_pin_that_fails_a_check_is_not_granted_and_the_connection_goes_on() {
     refused(&extra_frame(2, PIN_SESSION), &[pin_memory(|_| {})], "of a kind that servers send");
     let shrinks = SEALS.difference(rustix::fs::SealFlags::SHRINK);
     let mut content = [0; 128];
-    rustix::io::pread(&pin_memory(|_| {}), &mut content, 0).unwrap();
+    rustix::io::pread(pin_memory(|_| {}), &mut content, 0).unwrap();
     refused(&frame, &[raw::memfd(&content, 8192, shrinks)], "that may shrink");
     let file = std::fs::File::open("/dev/null").unwrap();
     refused(&frame, &[file.into()], "not memory");
