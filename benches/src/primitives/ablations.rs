@@ -1,7 +1,8 @@
 //! What each decision buys: a ring in small, with one of them taken the other way.
 //!
 //! It has no handles that end, no chunks, and words for slots, so that it needs no unsafe code.
-//! `ablation-none` is that ring with every decision as ours has it: the others are to be read beside it.
+//! `ablation-none` is that ring with every decision as ours has it, but that its consumer never holds back (`strait-spsc`'s `pace`):
+//! the others are to be read beside it.
 
 use std::{
     marker::PhantomData,
