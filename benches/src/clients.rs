@@ -13,7 +13,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait::rpc::{self, blocking};
+use strait::rpc::{
+    self,
+    blocking::{self, ClientPolling, Poller},
+};
 
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
@@ -26,11 +29,13 @@ use crate::{
 };
 
 /// The engines: how the server serves and how the clients call.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "strait-socket-blocking",
     "strait-shm-blocking",
     "strait-shm-async",
     "strait-shm-polling",
+    // One that serves by a thread per client, and clients with a polling thread each beside the one that calls.
+    "strait-shm-poller",
     "strait-shm-blocking-inplace",
     "strait-shm-blocking-batch16",
     // Archives instead of raw bytes, to be compared with each other.
@@ -66,16 +71,11 @@ pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
     if !json {
         println!("\nclients: processes with one connection each; not pinned; median of {} runs", plan.runs);
         println!(
-            "-short: answered with the sum of the payload's words; beside strait: as a multiple of {REFERENCE} in the same run\n"
+            "-short: answered with the sum of the payload's words; x: as a multiple of {REFERENCE} in the same run\n"
         );
         println!(
-            "{:<36} {:>9} {:>12} {:>16} {:>24} {:>20}",
-            "engine-clients",
-            "payload B",
-            "requests/s",
-            "CPU µs/request",
-            "requests beside strait",
-            "CPU beside strait"
+            "{:<36} {:>9} {:>12} {:>20} {:>16} {:>10} {:>10}",
+            "engine-clients", "payload B", "requests/s", "range of requests/s", "CPU µs/request", "x requests", "x CPU"
         );
     }
     let mut held = true;
@@ -129,9 +129,12 @@ fn print_row(label: &str, payload_bytes: usize, sums: &[Option<Sum>], reference:
         let ratios: Vec<f64> = pairs.collect();
         if ratios.is_empty() { String::new() } else { format!("{:.2}", median(ratios)) }
     };
+    let rates = || sums.iter().flatten().map(|sum| sum.requests_per_s);
+    let (low, high) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
     println!(
-        "{label:<36} {payload_bytes:>9} {:>12.0} {:>16.2} {:>24} {:>20}",
+        "{label:<36} {payload_bytes:>9} {:>12.0} {:>20} {:>16.2} {:>10} {:>10}",
         median_of(|sum| sum.requests_per_s),
+        format!("{low:.0}..{high:.0}"),
         median_of(|sum| sum.cpu_us_per_request),
         beside(|sum| sum.requests_per_s),
         beside(|sum| sum.cpu_us_per_request),
@@ -255,9 +258,13 @@ fn done(requests: u64, before: u64) -> Result<(), Box<dyn Error>> {
 const WARM_UP: u64 = 50;
 
 fn work_blocking(role: &Role) -> Result<(), Box<dyn Error>> {
-    let client = connect::<blocking::Client<Vec<u8>, Vec<u8>, Echo>>(|| {
+    let mut client = connect::<blocking::Client<Vec<u8>, Vec<u8>, Echo>>(|| {
         blocking::Client::connect_with(SERVICE, &options(role))
     })?;
+    let poller = role.engine.name.contains("-poller").then(|| Poller::start(&ClientPolling::default())).transpose()?;
+    if let Some(poller) = &poller {
+        client.set_poller(poller);
+    }
     let batch = if role.engine.name.contains("-batch") { BATCH } else { 1 };
     let mut payloads = vec![vec![0u8; role.engine.payload_bytes]; batch];
     let answer = Answer::of(role);
