@@ -35,7 +35,7 @@ pub struct MethodInfo {
     pub json: bool,
 }
 
-/// A service as it describes itself: what [`Proxy::describe`](crate::Proxy::describe) returns.
+/// A service as it describes itself: what [`Proxy::describe`](crate::blocking::Proxy::describe) returns.
 ///
 /// ```
 /// use strait_rpc::Methods;

@@ -55,7 +55,7 @@ impl ClientHandle {
         Self { pushes: Arc::new(Pushes { waiting, any, gone, session, description, max_bytes }) }
     }
 
-    /// Sends the event `name`, which the service's [`Methods`](crate::Methods) declare. Never waits.
+    /// Sends the event `name`, which the service's [`Methods`](crate::blocking::Methods) declare. Never waits.
     ///
     /// # Errors
     ///

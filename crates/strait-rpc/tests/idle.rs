@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_secs(3);
 const MAX_CPU: Duration = Duration::from_millis(50);
 
 /// Ends in processes of their own: what serves, and what has called and calls no more.
-const PAIRS: [(&str, &str); 6] = [
+const PAIRS: [(&str, &str); 7] = [
     ("blocking-server", "blocking-client"),
     ("async-server", "async-client"),
     ("polling-server", "polling-client"),
@@ -28,7 +28,10 @@ const PAIRS: [(&str, &str); 6] = [
     // Somebody waits: for an event that never comes, and for the answer of a server that takes its time.
     ("blocking-server", "listening-client"),
     ("async-server", "waiting-clients"),
+    ("blocking-server", TIRELESS),
 ];
+/// The one that is told never to rest: it shows that a process which does not is seen.
+const TIRELESS: &str = "tireless-client";
 
 fn wait(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -93,6 +96,12 @@ fn child() {
             say("ready");
             until_told();
         }
+        TIRELESS => {
+            let poller = Poller::start(&ClientPolling { cpu: None, idle: None }).unwrap();
+            let _client = connect(|client| client.set_poller(&poller));
+            say("ready");
+            until_told();
+        }
         "listening-client" => {
             let service: blocking::Proxy = blocking::Proxy::connect_with(NAME, &options()).unwrap();
             until("the proxy is in memory", || {
@@ -133,6 +142,7 @@ fn connect(prepare: impl FnOnce(&mut blocking::Client<u64, u64>)) -> blocking::C
         client.call(&0).unwrap();
         client.transport() == TransportKind::Shared
     });
+    client.call(&0).unwrap(); // all of it in memory, so that whoever polls has begun
     client
 }
 
@@ -166,6 +176,10 @@ fn connections_on_which_nothing_happens_cost_no_processor() {
     for ((role, process), before) in all().zip(before) {
         let used = used(process) - before;
         println!("{role}: {used:?} in {QUIET:?}");
+        if *role == TIRELESS {
+            assert!(used > 2 * MAX_CPU, "{role} ran for {used:?} in {QUIET:?}");
+            continue;
+        }
         assert!(used < MAX_CPU, "{role} ran for {used:?} in {QUIET:?} without anything to do");
     }
 }
