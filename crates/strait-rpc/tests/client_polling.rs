@@ -57,11 +57,11 @@ fn sleeps() -> u64 {
     line.trim().parse().unwrap()
 }
 
-/// How often the calling thread sleeps in ten calls of five milliseconds each.
+/// How often the calling thread sleeps in ten calls that take longer than a busy machine keeps it from its processor.
 fn sleeps_in_ten_calls(client: &Numbers) -> u64 {
     let before = sleeps();
     for _ in 0..10 {
-        assert_eq!(client.call(&5).unwrap().to_native(), 5);
+        assert_eq!(client.call(&30).unwrap().to_native(), 30);
     }
     sleeps() - before
 }
@@ -90,9 +90,9 @@ fn a_thread_that_polls_does_not_sleep_and_one_that_does_not_or_is_idle_does() {
     let slept = sleeps_in_ten_calls(&tireless);
     assert!(slept < 5, "slept {slept} times in ten calls");
     let idle = connect(&scratch.options(), &ClientPolling { cpu: None, idle: Some(Duration::from_millis(1)) });
-    assert!(sleeps_in_ten_calls(&idle) >= 10);
+    assert!(sleeps_in_ten_calls(&idle) >= 5);
     let plain = Numbers::connect_with(NAME, &scratch.options()).unwrap();
-    assert!(sleeps_in_ten_calls(&plain) >= 10);
+    assert!(sleeps_in_ten_calls(&plain) >= 5);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn the_calling_thread_is_kept_on_its_processor_and_a_wrong_one_is_an_error_that_
             let wrong = client.set_polling(&ClientPolling { cpu: Some(1_000_000), idle: None }).unwrap_err();
             let Error::Pin(PinError::NoSuchCpu { cpu: 1_000_000, usable }) = wrong else { panic!("{wrong}") };
             assert_eq!(sched_getaffinity(None).unwrap(), before);
-            assert!(sleeps_in_ten_calls(&client) >= 10, "nothing has changed");
+            assert!(sleeps_in_ten_calls(&client) >= 5, "nothing has changed");
             let cpu = usable[usable.len() - 1];
             client.set_polling(&ClientPolling { cpu: Some(cpu), idle: None }).unwrap();
             let now = sched_getaffinity(None).unwrap();
@@ -237,13 +237,13 @@ fn a_client_that_connects_again_goes_on_polling() {
         }
         let before = sleeps();
         for _ in 0..10 {
-            assert_eq!(client.call(&5).unwrap().to_native(), 5);
+            assert_eq!(client.call(&30).unwrap().to_native(), 30);
         }
         sleeps() - before
     };
     let mut first = Process::start("child", "server", &scratch.options(), &[]);
     first.hears("ready");
-    assert!(sleeps_in_ten_calls(&client) >= 10, "it does not poll yet");
+    assert!(sleeps_in_ten_calls(&client) >= 5, "it does not poll yet");
     client.set_polling(&TIRELESS).unwrap();
     assert!(sleeps_in_ten_calls(&client) < 5, "the connection that there was");
     for reconnects in 1..=2 {

@@ -177,7 +177,8 @@ fn connections_on_which_nothing_happens_cost_no_processor() {
         let used = used(process) - before;
         println!("{role}: {used:?} in {QUIET:?}");
         if *role == TIRELESS {
-            assert!(used > 2 * MAX_CPU, "{role} ran for {used:?} in {QUIET:?}");
+            // On a busy machine not much: it yields to all others.
+            assert!(used > MAX_CPU / 5, "{role} ran for {used:?} in {QUIET:?}");
             continue;
         }
         assert!(used < MAX_CPU, "{role} ran for {used:?} in {QUIET:?} without anything to do");

