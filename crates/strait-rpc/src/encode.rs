@@ -39,7 +39,8 @@ where
         body = sink.len();
         Ok(HEADER_BYTES + body)
     };
-    let claim = (HEADER_BYTES + C::size_hint(value).max(*hint)).min(max);
+    let expected = caught(|| Ok(C::size_hint(value))).map_err(|error| Error::Encode(Arc::new(error)))?;
+    let claim = (HEADER_BYTES + expected.max(*hint)).min(max);
     let mut sent = transport.try_send(claim, &mut fill);
     if let Err(SendError::Short { .. }) = sent {
         let exact = caught(|| C::encoded_len(value)).map_err(|error| Error::Encode(Arc::new(error)))?;

@@ -263,7 +263,7 @@ fn clients_come_and_go_and_a_client_that_goes_during_calls_harms_nobody() {
     assert!(served.load(Ordering::Relaxed) >= 20);
 }
 
-/// A codec whose encoder panics for odd numbers, and miscounts 6.
+/// A codec whose encoder panics for odd numbers, and miscounts 6. Its hint panics for 8.
 enum Fragile {}
 
 impl strait_rpc::Codec<u64> for Fragile {
@@ -287,6 +287,11 @@ impl strait_rpc::Codec<u64> for Fragile {
         <Rkyv as strait_rpc::Codec<u64>>::schema()
     }
 
+    fn size_hint(value: &u64) -> usize {
+        assert!(*value != 8, "no hint");
+        0
+    }
+
     fn encoded_len(value: &u64) -> Result<usize, strait_frame::EncodeError> {
         <Rkyv as strait_rpc::Codec<u64>>::encoded_len(value)
     }
@@ -302,6 +307,8 @@ fn an_encoder_that_panics_or_miscounts_takes_no_slot_and_holds_up_nobody() {
         for _ in 0..5 {
             let panicked = client.call(&1);
             assert!(matches!(panicked, Err(Error::Transport(TransportError::Encode(_)))), "{panicked:?}");
+            let unguessed = client.call(&8);
+            assert!(matches!(unguessed, Err(Error::Transport(TransportError::Encode(_)))), "{unguessed:?}");
             let miscounted = client.call(&6);
             assert!(matches!(miscounted, Err(Error::Transport(TransportError::Encode(_)))), "{miscounted:?}");
             match client.call(&4) {

@@ -69,7 +69,12 @@ impl<T> Mutex<T> {
     /// Takes the lock if nobody holds it.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.inner.try_lock().ok()
+        match self.inner.try_lock() {
+            Ok(guard) => Some(guard),
+            // As `lock`: who took `None` for "held" would wait for nobody.
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -93,5 +98,27 @@ impl<T> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         self.inner.try_lock()
+    }
+}
+
+#[cfg(all(test, feature = "std", not(strait_loom)))]
+mod tests {
+    use super::Mutex;
+
+    #[test]
+    fn a_lock_whose_holder_panicked_is_taken_by_either_way() {
+        let mutex = Mutex::new(7);
+        std::thread::scope(|threads| {
+            let panics = threads.spawn(|| {
+                let _held = mutex.lock();
+                panic!("with the lock held");
+            });
+            assert!(panics.join().is_err());
+        });
+        assert_eq!(*mutex.lock(), 7);
+        assert!(mutex.try_lock().is_some_and(|value| *value == 7));
+        let held = mutex.lock();
+        assert!(mutex.try_lock().is_none());
+        drop(held);
     }
 }
