@@ -346,3 +346,43 @@ fn the_thread_is_kept_on_its_processor_and_a_wrong_one_is_an_error_that_names_th
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     assert_eq!(allowed.trim(), cpu.to_string());
 }
+
+#[test]
+fn a_forked_child_lets_go_of_a_polled_client_whatever_its_thread_was_doing() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let _server = server(&scratch.options());
+    let poller = Poller::start(&TIRELESS).unwrap();
+    let client = connect(&scratch.options(), &poller);
+    // The thread has the lock half the time, and in the child nobody gives it back.
+    for round in 0..200 {
+        assert_eq!(client.call(&0).unwrap().to_native(), 0); // in memory: now the thread is awake
+        #[allow(unsafe_code)]
+        // SAFETY: the child only drops the client, which touches nothing of other threads, and leaves.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let refused = client.call(&0);
+            let forked = matches!(refused, Err(Error::Transport(TransportError::Forked)));
+            drop((client, poller));
+            #[allow(unsafe_code)]
+            // SAFETY: ends the process, without what a test does at its end.
+            unsafe {
+                libc::_exit(i32::from(!forked))
+            }
+        }
+        let child = rustix::process::Pid::from_raw(child).expect("forked");
+        let patience = Instant::now() + Duration::from_secs(10);
+        let status = loop {
+            match rustix::process::waitpid(Some(child), rustix::process::WaitOptions::NOHANG).unwrap() {
+                Some((_, status)) => break status.exit_status(),
+                None if Instant::now() > patience => {
+                    rustix::process::kill_process(child, Signal::KILL).unwrap();
+                    panic!("child {round} hangs");
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        assert_eq!(status, Some(0), "child {round}: its call was not refused as forked");
+    }
+    assert_eq!(client.call(&0).unwrap().to_native(), 0);
+}

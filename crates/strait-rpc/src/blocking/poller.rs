@@ -85,6 +85,8 @@ impl Drop for Poller {
     fn drop(&mut self) {
         #[cfg(not(strait_loom))]
         if std::process::id() != self.process_id {
+            // The thread is the parent's: there is nothing here to wait for, nor to let go.
+            std::mem::forget(self.thread.take());
             return;
         }
         self.bell.close();

@@ -40,7 +40,7 @@ use self::core::Core;
 pub(crate) use self::core::Target;
 pub(crate) use self::polled::{Bell, Look};
 pub use self::vigil::ClientPolling;
-use crate::wakers::Wakers;
+use crate::{error::Error, wakers::Wakers};
 
 /// A connection and the calls in flight on it.
 pub(crate) struct Driver {
@@ -48,6 +48,9 @@ pub(crate) struct Driver {
     /// Threads that want the lock: a driver that spins with it lets go.
     contenders: AtomicUsize,
     wakers: Arc<Wakers>,
+    /// The process that the connection belongs to.
+    #[cfg(not(strait_loom))]
+    process_id: u32,
     /// Wakes everybody; what the connection gets to wake in a runtime.
     #[cfg(feature = "tokio")]
     broadcast: std::task::Waker,
@@ -61,10 +64,33 @@ impl Driver {
         Self {
             core: Mutex::new(Core::new(connection)),
             contenders: AtomicUsize::new(0),
+            #[cfg(not(strait_loom))]
+            process_id: std::process::id(),
             #[cfg(feature = "tokio")]
             broadcast: std::task::Waker::from(wakers.clone()),
             wakers,
         }
+    }
+
+    /// Takes the lock, for somebody who comes from outside. `None` in a forked child whose parent held it at that moment: a
+    /// polling thread does half the time, and in the child nobody ever gives it back.
+    #[inline]
+    fn enter(&self) -> Option<Locked<'_>> {
+        self.core.try_lock().or_else(|| if self.is_forked() { None } else { Some(self.lock()) })
+    }
+
+    /// As [`enter`](Self::enter), for what can fail.
+    #[inline]
+    fn enter_or_fail(&self) -> Result<Locked<'_>, Error> {
+        self.enter().ok_or(Error::Transport(TransportError::Forked))
+    }
+
+    #[cold]
+    fn is_forked(&self) -> bool {
+        #[cfg(not(strait_loom))]
+        return std::process::id() != self.process_id;
+        #[cfg(strait_loom)]
+        false
     }
 
     fn lock(&self) -> Locked<'_> {
@@ -85,41 +111,43 @@ impl Driver {
     }
 
     pub(crate) fn transport(&self) -> TransportKind {
-        self.lock().connection.transport()
+        self.enter().map_or(TransportKind::default(), |core| core.connection.transport())
     }
 
     pub(crate) fn fallback_reason(&self) -> Option<String> {
-        self.lock().connection.fallback_reason().map(str::to_owned)
+        self.enter()?.connection.fallback_reason().map(str::to_owned)
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.lock().connection.stats()
+        self.enter().map_or(Stats::default(), |core| core.connection.stats())
     }
 
     pub(crate) fn late_replies(&self) -> u64 {
-        self.lock().calls.late_replies()
+        self.enter().map_or(0, |core| core.calls.late_replies())
     }
 
     /// Messages that the server sent by itself and that nobody took in time.
     pub(crate) fn dropped_events(&self) -> u64 {
-        self.lock().events.dropped()
+        self.enter().map_or(0, |core| core.events.dropped())
     }
 
     /// Whether a call has a chance here, as far as what has come says. Waits for nothing.
     pub(crate) fn is_open(&self) -> bool {
-        let mut core = self.lock();
+        let Some(mut core) = self.enter() else { return false };
         core.drain(&self.wakers);
         core.takes_calls()
     }
 
     /// Lets threads that wait here look on after their spin: see [`ClientPolling`].
     pub(crate) fn set_polling(&self, polling: &ClientPolling) {
-        self.lock().polling = Some(polling.clone());
+        if let Some(mut core) = self.enter() {
+            core.polling = Some(polling.clone());
+        }
     }
 
     /// Ends the connection in good order; calls in flight end in [`TransportError::Closed`].
     pub(crate) fn close(&self) {
-        let mut core = self.lock();
+        let Some(mut core) = self.enter() else { return };
         if core.ended.is_none() {
             core.connection.close();
             core.end(TransportError::Closed.into(), &self.wakers);
@@ -129,7 +157,7 @@ impl Driver {
 
     /// Nobody waits for a call any more: cancels it, without waiting.
     pub(crate) fn abandon(&self, call: u32) {
-        let mut core = self.lock();
+        let Some(mut core) = self.enter() else { return };
         core.abandon(call);
         self.wakers.clear(crate::calls::Calls::slot(call));
     }

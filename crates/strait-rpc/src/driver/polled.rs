@@ -109,7 +109,7 @@ impl Core {
 impl Driver {
     /// Gives the connection to a polling thread, and takes it from the one that had it.
     pub(crate) fn attach(self: &Arc<Self>, bell: &Arc<Bell>) {
-        let mut core = self.lock();
+        let Some(mut core) = self.enter() else { return };
         if core.is_polled_by(bell) {
             return;
         }

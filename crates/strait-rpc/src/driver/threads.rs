@@ -77,7 +77,10 @@ impl Driver {
 
     /// Waits for the next of several answers.
     pub(crate) fn next_blocking(&self, call: u32, deadline: &mut Deadline) -> Next {
-        let mut core = self.lock();
+        let mut core = match self.enter_or_fail() {
+            Ok(core) => core,
+            Err(forked) => return Next::End(Err(forked)),
+        };
         loop {
             core.drain(&self.wakers);
             if let Some(next) = core.next_item(call) {
@@ -109,7 +112,7 @@ impl Driver {
 
     /// Waits for something that the server sends by itself: its method and the message. `None` is the deadline.
     pub(crate) fn event_blocking(&self, mut deadline: Deadline) -> Result<Option<(u16, Message)>, Error> {
-        let mut core = self.lock();
+        let mut core = self.enter_or_fail()?;
         loop {
             core.drain(&self.wakers);
             let event = core.events.pop();
@@ -132,7 +135,10 @@ impl Driver {
         C: Codec<T>,
     {
         let mut batch = Batch::new(requests.len());
-        let mut core = self.lock();
+        let mut core = match self.enter_or_fail() {
+            Ok(core) => core,
+            Err(forked) => return requests.iter().map(|_| Err(forked.clone())).collect(),
+        };
         while !batch.advance::<C, T>(&mut core, requests, &deadline, &self.wakers) {
             if deadline.is_past() {
                 batch.give_up(&mut core, &self.wakers, &Error::Deadline);
@@ -161,7 +167,7 @@ impl Driver {
             Some(core) => core,
             None => {
                 deadline.at();
-                self.lock()
+                self.enter_or_fail()?
             }
         };
         let mut had_no_room = false;
