@@ -35,7 +35,7 @@ impl Packet {
 }
 
 /// Smallest buffer, so that small messages share one size.
-const MIN_BYTES: usize = 256;
+pub(crate) const MIN_BYTES: usize = 256;
 /// Buffers that a thread keeps for itself, none of them larger than [`OWN_BYTES`].
 const OWN_BUFFERS: usize = 4;
 const OWN_BYTES: usize = 1 << 20;

@@ -215,6 +215,8 @@ impl Session {
     pub(super) fn take_pin_back(&self, error: &Error) {
         if matches!(error, Error::PeerGone | Error::Closed | Error::Corrupt { .. }) {
             self.memory.revoke_pin();
+        } else if self.memory.has_pin() {
+            tracing::warn!(target: "strait", %error, "a shell's pin stays taken: it may still read, and its end cannot be told");
         }
     }
 

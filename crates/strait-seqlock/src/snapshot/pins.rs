@@ -6,7 +6,10 @@ use alloc::{sync::Arc, vec::Vec};
 use core::fmt;
 
 #[cfg(feature = "alloc")]
-use strait_sync::{Words, WordsMut, mutant, primitive::Mutex};
+use strait_sync::{
+    Words, WordsMut, mutant,
+    primitive::{Mutex, Ordering, fence},
+};
 
 #[cfg(feature = "alloc")]
 use super::writer::Writer;
@@ -131,6 +134,9 @@ impl<W: Words> PinTable<W> {
         if pin.table != self.table.id {
             return None;
         }
+        // ORDERING: Release; pairs with the acquire fence of the writer's scan, which may find the place locked and pass it by. What the
+        // reader read in place, and its end, of which this thread has learned, come before what the writer then stores there.
+        fence(Ordering::Release);
         let (memory, _) = self.table.places.get(pin.index)?.lock().take()?;
         self.table.free.lock().push(pin.index);
         Some(memory)

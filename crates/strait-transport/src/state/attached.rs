@@ -107,6 +107,13 @@ impl Attached {
         send(framed, KIND_STATE, &memory.region, (granted.into(), max_pins))
     }
 
+    /// Takes back what was granted to a client that stays on the socket: it gives up its part with its `Decline`.
+    pub(crate) fn take_pin_back(&self) {
+        if let Some(memory) = &self.ours {
+            memory.revoke_pin();
+        }
+    }
+
     /// Whether an `Extra` may come to this client.
     pub(crate) fn may_come(&self) -> bool {
         !self.received

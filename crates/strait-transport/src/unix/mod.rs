@@ -7,10 +7,10 @@ mod wait;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use strait_frame::ENVELOPE_BYTES;
 use strait_sync::mutant;
 
 use crate::{
+    buffer,
     error::{Error, SendError},
     handshake::{Settled, client, frames::Control, server},
     message::Message,
@@ -252,14 +252,18 @@ impl Unix {
 
     /// Reads what the peer has sent before it hung up: behind that may be its `Close`, and it has ended in good order.
     fn look_behind(&mut self) {
-        let mut behind_bytes = 0;
-        while self.ended.is_none()
-            && !self.upgrade.reads_ring()
-            && behind_bytes < BEHIND_BYTES
-            && matches!(self.look_once(), Ok(true))
-        {
-            let last = self.stash.back().and_then(|found| found.as_ref().ok());
-            behind_bytes += ENVELOPE_BYTES + last.map_or(0, Message::len);
+        // Not the newest: it may be as long as one likes, and what is behind it still counts.
+        let (mut before_bytes, mut newest_bytes) = (0, 0);
+        while self.ended.is_none() && !self.upgrade.reads_ring() && before_bytes < BEHIND_BYTES {
+            let known = self.stash.len();
+            if !matches!(self.look_once(), Ok(true)) {
+                break;
+            }
+            if self.stash.len() > known {
+                before_bytes += newest_bytes;
+                let len = self.stash.back().and_then(|found| found.as_ref().ok()).map_or(0, Message::len);
+                newest_bytes = len.max(buffer::MIN_BYTES);
+            }
         }
     }
 

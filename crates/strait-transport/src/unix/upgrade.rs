@@ -124,6 +124,8 @@ impl Unix {
             }
             // A client that could not even offer says so.
             (Upgrade::Server(_) | Upgrade::Offered(_) | Upgrade::Accepted(_), Control::Decline { reason }) => {
+                #[cfg(not(strait_loom))]
+                self.state.take_pin_back();
                 self.fall_back(reason);
             }
             (Upgrade::Accepted(accepted), Control::Commit) => {
