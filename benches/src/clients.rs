@@ -7,7 +7,6 @@
 use std::{
     error::Error,
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -19,7 +18,7 @@ use strait::rpc::{
 };
 
 use crate::{
-    engine::{Engine, Peer, Role, Side, spawn},
+    engine::{Engine, Peer, Role, Side, cpu_nanos, spawn},
     report::median,
     rpc::{
         Answer, Echo, Meeting, RoundTrip, SERVICE, SHORT, archives, check, options, others, runtime, serve_async,
@@ -180,7 +179,7 @@ fn measure_at(role: &Role, clients: usize) -> Result<Sum, Box<dyn Error>> {
             return Err("a client ended before it was ready".into());
         }
     }
-    let server_before = cpu_micros(server.id())?;
+    let server_before = cpu_nanos(server.id())? / 1000;
     let begin = Instant::now();
     for worker in &mut workers {
         worker.stdin.take().ok_or("no input")?.write_all(b"go\n")?;
@@ -194,7 +193,7 @@ fn measure_at(role: &Role, clients: usize) -> Result<Sum, Box<dyn Error>> {
         all.cpu_micros += work.cpu_micros;
     }
     let elapsed = begin.elapsed().as_secs_f64();
-    let cpu = all.cpu_micros + cpu_micros(server.id())?.saturating_sub(server_before);
+    let cpu = all.cpu_micros + (cpu_nanos(server.id())? / 1000).saturating_sub(server_before);
     for mut worker in workers {
         if !worker.wait()?.success() {
             return Err("a client failed".into());
@@ -202,17 +201,6 @@ fn measure_at(role: &Role, clients: usize) -> Result<Sum, Box<dyn Error>> {
     }
     let requests = all.requests.max(1) as f64;
     Ok(Sum { requests_per_s: requests / elapsed, cpu_us_per_request: cpu as f64 / requests })
-}
-
-/// Processor time that a process has used so far, over all its threads.
-fn cpu_micros(pid: u32) -> Result<u64, Box<dyn Error>> {
-    let mut nanos = 0;
-    for task in std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"))? {
-        // A thread that has just ended has taken its time with it: clients do not come and go while it is measured.
-        let schedstat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanos += schedstat.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(nanos / 1000)
 }
 
 /// One process: the server, or one of its clients.
@@ -249,7 +237,7 @@ fn ready() -> std::io::Result<()> {
 }
 
 fn done(requests: u64, before: u64) -> Result<(), Box<dyn Error>> {
-    let work = Work { requests, cpu_micros: cpu_micros(std::process::id())?.saturating_sub(before) };
+    let work = Work { requests, cpu_micros: (cpu_nanos(std::process::id())? / 1000).saturating_sub(before) };
     println!("{}", serde_json::to_string(&work)?);
     Ok(())
 }
@@ -313,7 +301,7 @@ fn work(
 ) -> Result<(), Box<dyn Error>> {
     (0..WARM_UP).try_for_each(&mut turn)?;
     ready()?;
-    let before = cpu_micros(std::process::id())?;
+    let before = cpu_nanos(std::process::id())? / 1000;
     let until = Instant::now() + Duration::from_millis(role.millis);
     let mut turns = 0;
     while Instant::now() < until {
@@ -339,7 +327,7 @@ async fn work_async(role: &Role) -> Result<(), Box<dyn Error>> {
         check(&client.call(&payload).await?, Answer::of(role).to(&payload, &mut [0; 8]))?;
     }
     ready()?;
-    let before = cpu_micros(std::process::id())?;
+    let before = cpu_nanos(std::process::id())? / 1000;
     let until = Instant::now() + Duration::from_millis(role.millis);
     let mut turns = 0u64;
     while Instant::now() < until {

@@ -1,13 +1,14 @@
 //! Engines: what is measured, and the two processes that it runs in.
 
 use std::{
+    path::Path,
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Peers, clients, floors, pin, queue, rpc, state, stream, wake};
+use crate::{Peers, clients, connections, floors, pin, queue, rpc, state, stream, wake};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +97,7 @@ pub(crate) fn run_role(role: &str, peers: &Peers) -> ExitCode {
     };
     let unpinned = match role.engine.scenario.as_str() {
         "clients" => Some(clients::run_role(&role, &peers.round_trips)),
+        "connections" => Some(connections::run_role(&role, &peers.round_trips)),
         "queue" => Some(queue::run_role(&role)),
         "stream" => Some(stream::run_role(&role, &peers.one_way)),
         "state" => Some(state::run_role(&role)),
@@ -160,4 +162,15 @@ impl Drop for Peer {
 pub(crate) fn spawn(role: &Role, stdin: Stdio, stdout: Stdio) -> std::io::Result<Child> {
     let role = serde_json::to_string(role)?;
     Command::new(std::env::current_exe()?).args(["--role", &role]).stdin(stdin).stdout(stdout).spawn()
+}
+
+/// Processor time that a process has used so far, over all its threads.
+pub(crate) fn cpu_nanos(pid: u32) -> std::io::Result<u64> {
+    let mut nanos = 0;
+    for task in std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"))? {
+        // A thread that has just ended has taken its time with it: clients do not come and go while it is measured.
+        let schedstat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        nanos += schedstat.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(nanos)
 }

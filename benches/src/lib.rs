@@ -7,6 +7,7 @@
 //! so that none of them enters anybody's dependency tree.
 
 mod clients;
+mod connections;
 mod engine;
 mod floors;
 mod pin;
@@ -35,7 +36,7 @@ pub use stream::{OneWay, Send, Take};
 #[derive(Debug, Parser)]
 #[command(name = "strait-benches", verbatim_doc_comment)]
 struct Arguments {
-    /// What to measure: `floor`, `rpc`, `wake`, `clients`, `stream`, `state`, `queue`, `primitives`; without any, all of them.
+    /// What to measure: `floor`, `rpc`, `wake`, `clients`, `connections`, `stream`, `state`, `queue`, `primitives`; without any, all of them.
     scenarios: Vec<String>,
     /// Fewer and shorter runs: a check that everything works, not a measurement.
     #[arg(long)]
@@ -105,7 +106,9 @@ pub fn main(peers: Peers) -> ExitCode {
         cores: arguments.cores,
     };
     let rows = runner::run(&plan, &peers.round_trips, arguments.json);
-    if rows.is_empty() && !["clients", "stream", "state", "queue"].iter().any(|scenario| plan.wants(scenario)) {
+    if rows.is_empty()
+        && !["clients", "connections", "stream", "state", "queue"].iter().any(|scenario| plan.wants(scenario))
+    {
         eprintln!("error: nothing was measured");
         return ExitCode::FAILURE;
     }
@@ -115,6 +118,9 @@ pub fn main(peers: Peers) -> ExitCode {
     let mut held = rows.iter().all(|row| row.failed.is_none());
     if plan.wants("clients") {
         held &= clients::run(&plan, &peers.round_trips, arguments.json);
+    }
+    if plan.wants("connections") {
+        held &= connections::run(&plan, &peers.round_trips, arguments.json);
     }
     if plan.wants("queue") {
         held &= queue::run(&plan, arguments.json);

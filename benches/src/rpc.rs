@@ -30,6 +30,7 @@ pub(crate) const SERVICE: &str = "bench";
 /// Payloads above this need a ring of 8 MiB, and get one.
 const DEFAULT_RING_UP_TO: usize = 20_000;
 const LARGE_RING_BYTES: u64 = 8 << 20;
+const SMALLEST_RING_BYTES: u64 = 4096;
 
 /// The engines, from the slowest path to the fastest.
 const NAMES: [&str; 11] = [
@@ -123,6 +124,9 @@ pub(crate) fn options(role: &Role) -> Options {
     let mut options = Options { runtime_dir: Some(PathBuf::from(&role.meet)), schema: 1, ..Options::default() };
     if role.engine.payload_bytes > DEFAULT_RING_UP_TO {
         options.ring_bytes = LARGE_RING_BYTES;
+    }
+    if name.ends_with("-small") {
+        options.ring_bytes = SMALLEST_RING_BYTES;
     }
     options.shared_memory = name.contains("-shm-");
     options.checksum = !name.ends_with("-nosum");

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The scenarios there are.
-pub(crate) const SCENARIOS: [&str; 8] = ["floor", "rpc", "wake", "clients", "stream", "state", "queue", "primitives"];
+pub(crate) const SCENARIOS: [&str; 9] =
+    ["floor", "rpc", "wake", "clients", "connections", "stream", "state", "queue", "primitives"];
 
 /// What to measure.
 pub(crate) struct Plan {

@@ -5,8 +5,8 @@ use std::process::Command;
 use crate::{failure::Failure, run};
 
 /// Every scenario that this repository will have. Which of them exist now, the benches package says.
-const SCENARIOS: [&str; 9] =
-    ["floor", "rpc", "stream", "state", "queue", "primitives", "clients", "wake", "instructions"];
+const SCENARIOS: [&str; 10] =
+    ["floor", "rpc", "stream", "state", "queue", "primitives", "clients", "connections", "wake", "instructions"];
 
 /// Run the benchmarks.
 ///

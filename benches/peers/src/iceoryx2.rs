@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -172,7 +173,9 @@ fn serve_events(meeting: &Meeting<'_>) -> Outcome<()> {
 fn connect_events(meeting: &Meeting<'_>) -> Outcome<Call> {
     let sweep = Sweep::after(meeting);
     let node = node(meeting)?;
-    let number = u64::from(std::process::id());
+    static CLIENTS: AtomicU64 = AtomicU64::new(0);
+    // ORDERING: Relaxed; a number that no other has.
+    let number = u64::from(std::process::id()) << 16 | CLIENTS.fetch_add(1, Ordering::Relaxed);
     let ask = event(&node, ASK)?.notifier_builder().create()?;
     let answered = event(&node, &answer(number))?.listener_builder().create()?;
     let service = requests(&node)?;
