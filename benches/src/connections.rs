@@ -8,7 +8,6 @@
 use std::{
     error::Error,
     path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use strait::{TransportKind, rpc::blocking::Client};
 
 use crate::{
-    engine::{Engine, Peer, Role, Side, cpu_nanos, spawn},
+    engine::{Engine, Peer, Role, Side, cpu_nanos, run_client},
     report::median,
     rpc::{self, Echo, Meeting, RoundTrip, SERVICE, check, options, others, unless_gone},
     runner::{JsonRow, Plan},
@@ -95,23 +94,7 @@ pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
 }
 
 fn measure(plan: &Plan, name: &str) -> Result<Costs, Box<dyn Error>> {
-    let meet = std::env::temp_dir().join(format!("strait-bench-connections-{}", std::process::id()));
-    let role = Role {
-        engine: Engine { scenario: "connections".into(), name: name.into(), payload_bytes: PAYLOAD_BYTES },
-        side: Side::Client,
-        cores: plan.cores,
-        millis: plan.millis,
-        meet: meet.to_string_lossy().into_owned(),
-    };
-    std::fs::create_dir_all(&meet)?;
-    std::fs::set_permissions(&meet, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-    let output = spawn(&role, Stdio::null(), Stdio::piped()).and_then(std::process::Child::wait_with_output);
-    let _ = std::fs::remove_dir_all(&meet);
-    let output = output?;
-    if !output.status.success() {
-        return Err(format!("its client ended with {}", output.status).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    run_client(plan, Engine { scenario: "connections".into(), name: name.into(), payload_bytes: PAYLOAD_BYTES })
 }
 
 /// One process: the client, or its server.

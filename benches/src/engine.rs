@@ -1,14 +1,15 @@
 //! Engines: what is measured, and the two processes that it runs in.
 
 use std::{
+    error::Error,
     path::Path,
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Peers, clients, connections, floors, pin, queue, rpc, state, stream, wake};
+use crate::{Peers, clients, connections, floors, pin, queue, rpc, runner::Plan, state, stream, wake};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,6 +163,27 @@ impl Drop for Peer {
 pub(crate) fn spawn(role: &Role, stdin: Stdio, stdout: Stdio) -> std::io::Result<Child> {
     let role = serde_json::to_string(role)?;
     Command::new(std::env::current_exe()?).args(["--role", &role]).stdin(stdin).stdout(stdout).spawn()
+}
+
+/// Runs an engine's client in a directory of their own; it starts its server, and prints what it measured.
+pub(crate) fn run_client<T: DeserializeOwned>(plan: &Plan, engine: Engine) -> Result<T, Box<dyn Error>> {
+    let meet = std::env::temp_dir().join(format!("strait-bench-{}-{}", engine.scenario, std::process::id()));
+    let role = Role {
+        engine,
+        side: Side::Client,
+        cores: plan.cores,
+        millis: plan.millis,
+        meet: meet.to_string_lossy().into_owned(),
+    };
+    std::fs::create_dir_all(&meet)?;
+    std::fs::set_permissions(&meet, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let output = spawn(&role, Stdio::null(), Stdio::piped()).and_then(Child::wait_with_output);
+    let _ = std::fs::remove_dir_all(&meet);
+    let output = output?;
+    if !output.status.success() {
+        return Err(format!("its client ended with {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Processor time that a process has used so far, over all its threads.

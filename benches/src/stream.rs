@@ -8,7 +8,6 @@ mod others;
 
 use std::{
     error::Error,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,7 @@ use strait::{
 
 pub use self::others::{OneWay, Send, Take};
 use crate::{
-    engine::{Engine, Peer, Role, Side, spawn},
+    engine::{Engine, Peer, Role, Side, run_client},
     pin,
     report::median,
     runner::{JsonRow, Plan},
@@ -102,23 +101,7 @@ fn print(engine: &str, payload_bytes: usize, messages_per_s: f64, run: u32) {
 
 /// One run of one engine: a consumer, which starts its producer.
 fn measure(plan: &Plan, name: &str, payload_bytes: usize) -> Result<Rate, Box<dyn Error>> {
-    let meet = std::env::temp_dir().join(format!("strait-bench-stream-{}", std::process::id()));
-    let role = Role {
-        engine: Engine { scenario: "stream".into(), name: name.into(), payload_bytes },
-        side: Side::Client,
-        cores: plan.cores,
-        millis: plan.millis,
-        meet: meet.to_string_lossy().into_owned(),
-    };
-    std::fs::create_dir_all(&meet)?;
-    std::fs::set_permissions(&meet, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-    let output = spawn(&role, Stdio::null(), Stdio::piped()).and_then(std::process::Child::wait_with_output);
-    let _ = std::fs::remove_dir_all(&meet);
-    let output = output?;
-    if !output.status.success() {
-        return Err(format!("its consumer ended with {}", output.status).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    run_client(plan, Engine { scenario: "stream".into(), name: name.into(), payload_bytes })
 }
 
 /// One process: the consumer (client), or its producer (server).
