@@ -196,6 +196,8 @@ fn config(role: &Role) -> Config {
         checksum: !name.contains("-nosum"),
         timestamp: !name.contains("-nosum"),
         receive,
+        // As the floors, which never sleep.
+        spin: Duration::from_millis(50),
         runtime_dir: Some(role.meet.clone().into()),
         ..Options::default()
     };

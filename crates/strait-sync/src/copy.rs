@@ -1,25 +1,16 @@
 //! Copying to and from memory that someone else may be accessing.
 //!
 //! The meaning is `n` relaxed loads, or stores, of 64 bits, in no particular order. Written as a loop that is all that
-//! the compiler may make of it (it does not merge atomics into vectors). On x86_64 long copies are one `rep movsq`
-//! instead, which moves the same words, each at least once and whole, and is several times as fast: see `bench
-//! primitives`.
+//! the compiler may make of it (it does not merge atomics into vectors). On x86_64 the words move by vectors instead: to
+//! the abstract machine as many relaxed accesses at each end, whose order is the caller's fences'; the compiler moves no
+//! access to memory across an `asm!`.
 //!
-//! Source: Intel SDM vol. 3, 8.2. Reads are not reordered with other reads; the exception for string operations
-//! concerns stores alone (8.2.2), which may be seen in any order among themselves, but not before an earlier store and
-//! not after a later one (8.2.4). So on x86_64 fences before and after are for the compiler, which moves no access to
-//! memory across the `asm!`.
-//!
-//! Short copies move two words at a time there (`movups`): to the abstract machine two relaxed accesses each, whose order is the
-//! caller's fences', as above.
+//! Not by `rep movsq`: it takes twice as long and more where the destination lies 16 bytes after the source within a
+//! line (Zen 4; docs/TUNING.md), and records and buffers lie as they lie.
 
 #![allow(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering};
-
-/// From this many words on, `rep movsq` is ahead of the loop (measured: docs/TUNING.md).
-#[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
-const STRING_COPY_WORDS: usize = 64;
 
 /// Copies `words` words from `source` to `destination`, which needs no alignment.
 ///
@@ -29,15 +20,9 @@ const STRING_COPY_WORDS: usize = 64;
 #[inline]
 pub unsafe fn load_words(source: *const AtomicU64, destination: *mut u64, words: usize) {
     #[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
-    if words >= STRING_COPY_WORDS {
-        // SAFETY: the caller's contract. To the abstract machine this block is `words` relaxed loads and as many
-        // writes; the acquire fence that orders them is the caller's, before and after.
-        unsafe { move_string(source.cast(), destination, words) };
-        return;
-    }
-    #[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
     let first = {
-        // SAFETY: the caller's contract. To the abstract machine as above.
+        // SAFETY: the caller's contract. To the abstract machine this is a relaxed load and a write of each word; the
+        // acquire fence that orders them is the caller's, before and after.
         unsafe { move_pairs(source.cast(), destination, words / 2) };
         words & !1
     };
@@ -65,13 +50,15 @@ pub unsafe fn load_words(source: *const AtomicU64, destination: *mut u64, words:
 #[inline]
 pub unsafe fn store_words(source: *const u64, destination: *const AtomicU64, words: usize) {
     #[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
-    if words >= STRING_COPY_WORDS {
-        // SAFETY: the caller's contract; the words lie in `UnsafeCell`s. To the abstract machine this block is `words`
-        // reads and as many relaxed stores; the fence before and the release store after are the caller's.
-        unsafe { move_string(source, destination.cast_mut().cast(), words) };
-        return;
-    }
-    for index in 0..words {
+    let first = {
+        // SAFETY: the caller's contract; the words lie in `UnsafeCell`s. To the abstract machine this is a read and a
+        // relaxed store of each word; the fence before and the release store after are the caller's.
+        unsafe { move_pairs(source, destination.cast_mut().cast(), words / 2) };
+        words & !1
+    };
+    #[cfg(not(all(target_arch = "x86_64", not(strait_sanitize), not(miri))))]
+    let first = 0;
+    for index in first..words {
         // SAFETY: inside the source by the caller's contract.
         let place = unsafe { source.add(index) };
         // SAFETY: readable by the caller's contract.
@@ -85,15 +72,60 @@ pub unsafe fn store_words(source: *const u64, destination: *const AtomicU64, wor
     }
 }
 
+/// Copies of these lengths, in pairs of words, move by 32 bytes where the processor can: while they fit its first-level cache
+/// that is nearly twice as fast, beyond it no gain, and a loss where no end is aligned (docs/TUNING.md).
+#[cfg(all(target_arch = "x86_64", feature = "std", not(strait_sanitize), not(miri)))]
+const WIDE_PAIRS: core::ops::RangeInclusive<usize> = 32..=1024;
+
+/// Moves `2 * pairs` words: by the line, then what is left by pairs.
+///
 /// # Safety
 ///
-/// `source` is valid for reads of `2 * pairs` words and `destination` for writes, and they do not overlap.
+/// `source` is valid for reads of so many words and `destination` for writes, and they do not overlap.
 #[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
 #[inline]
 unsafe fn move_pairs(source: *const u64, destination: *mut u64, pairs: usize) {
-    let (mut source, mut destination) = (source, destination);
-    for _ in 0..pairs {
-        // SAFETY: the caller's contract; every x86_64 has SSE2, and the access needs no alignment.
+    #[allow(unused_mut)]
+    let (mut source, mut destination, mut pairs) = (source, destination, pairs);
+    #[cfg(feature = "std")]
+    if WIDE_PAIRS.contains(&pairs) && std::arch::is_x86_feature_detected!("avx") {
+        let lines = pairs / 4;
+        // SAFETY: the processor has AVX; the caller's contract.
+        unsafe { move_lines_wide(source, destination, lines) };
+        // SAFETY: inside the source, or at its end.
+        source = unsafe { source.add(8 * lines) };
+        // SAFETY: inside the destination, or at its end.
+        destination = unsafe { destination.add(8 * lines) };
+        pairs %= 4;
+    }
+    for _ in 0..pairs / 4 {
+        // SAFETY: the caller's contract; every x86_64 has SSE2, and the accesses need no alignment.
+        unsafe {
+            core::arch::asm!(
+                "movups {first}, [{source}]",
+                "movups {second}, [{source} + 16]",
+                "movups {third}, [{source} + 32]",
+                "movups {fourth}, [{source} + 48]",
+                "movups [{destination}], {first}",
+                "movups [{destination} + 16], {second}",
+                "movups [{destination} + 32], {third}",
+                "movups [{destination} + 48], {fourth}",
+                first = out(xmm_reg) _,
+                second = out(xmm_reg) _,
+                third = out(xmm_reg) _,
+                fourth = out(xmm_reg) _,
+                source = in(reg) source,
+                destination = in(reg) destination,
+                options(nostack, preserves_flags)
+            );
+        }
+        // SAFETY: inside the source, or at its end.
+        source = unsafe { source.add(8) };
+        // SAFETY: inside the destination, or at its end.
+        destination = unsafe { destination.add(8) };
+    }
+    for _ in 0..pairs % 4 {
+        // SAFETY: as above.
         unsafe {
             core::arch::asm!(
                 "movups {pair}, [{source}]",
@@ -104,27 +136,42 @@ unsafe fn move_pairs(source: *const u64, destination: *mut u64, pairs: usize) {
                 options(nostack, preserves_flags)
             );
         }
-        // SAFETY: inside the source, or at its end.
+        // SAFETY: as above.
         source = unsafe { source.add(2) };
-        // SAFETY: inside the destination, or at its end.
+        // SAFETY: as above.
         destination = unsafe { destination.add(2) };
     }
 }
 
+/// Moves `8 * lines` words.
+///
 /// # Safety
 ///
-/// `source` is valid for reads of `words` words and `destination` for writes, and they do not overlap.
-#[cfg(all(target_arch = "x86_64", not(strait_sanitize), not(miri)))]
-#[inline]
-unsafe fn move_string(source: *const u64, destination: *mut u64, words: usize) {
-    // SAFETY: the caller's contract; the direction flag is clear, as it is on entry to every `asm!`.
-    unsafe {
-        core::arch::asm!(
-            "rep movsq",
-            inout("rcx") words => _,
-            inout("rsi") source => _,
-            inout("rdi") destination => _,
-            options(nostack, preserves_flags)
-        );
+/// As [`move_pairs`].
+#[cfg(all(target_arch = "x86_64", feature = "std", not(strait_sanitize), not(miri)))]
+#[target_feature(enable = "avx")]
+unsafe fn move_lines_wide(source: *const u64, destination: *mut u64, lines: usize) {
+    let (mut source, mut destination) = (source, destination);
+    for _ in 0..lines {
+        // SAFETY: the caller's contract; the accesses need no alignment.
+        unsafe {
+            core::arch::asm!(
+                "vmovups {first}, [{source}]",
+                "vmovups {second}, [{source} + 32]",
+                "vmovups [{destination}], {first}",
+                "vmovups [{destination} + 32], {second}",
+                first = out(ymm_reg) _,
+                second = out(ymm_reg) _,
+                source = in(reg) source,
+                destination = in(reg) destination,
+                options(nostack, preserves_flags)
+            );
+        }
+        // SAFETY: inside the source, or at its end.
+        source = unsafe { source.add(8) };
+        // SAFETY: inside the destination, or at its end.
+        destination = unsafe { destination.add(8) };
     }
+    // Upper halves that are left behind slow down every `movups` after this.
+    core::arch::x86_64::_mm256_zeroupper();
 }

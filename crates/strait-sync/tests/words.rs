@@ -35,10 +35,10 @@ fn compare_exchange_tells_what_was_there() {
 }
 
 proptest! {
-    // Covers the loop and `rep movsq`.
+    // Covers words, pairs, lines and wide lines.
     #[test]
-    fn what_is_copied_in_comes_out(start in 0usize..64, bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        let heap = Heap::zeroed(4096);
+    fn what_is_copied_in_comes_out(start in 0usize..64, bytes in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+        let heap = Heap::zeroed(32 << 10);
         heap.copy_in(start * 8, &bytes);
         let mut words = vec![0u64; bytes.len().div_ceil(8)];
         heap.copy_out(start * 8, &mut words);
