@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 struct Process(Child);
@@ -80,17 +80,41 @@ fn a_browser_draws_the_page_from_its_events() {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
-    let (_daemon, _) = start(dir.path(), &["daemon", "--every-ms", "20"]);
+    let (daemon, _) = start(dir.path(), &["daemon", "--every-ms", "20"]);
     let (_web, url) = start(dir.path(), &["web", "--listen", "127.0.0.1:0"]);
-    // It may dump the page before the first event has come: then once more.
-    let mut drawn = (0..5).map(|_| {
-        let mut browser = Command::new("timeout");
-        browser.arg("20").arg(&chromium).args(["--headless", "--no-sandbox", "--disable-gpu"]);
-        browser.args(["--virtual-time-budget=3000", "--dump-dom"]);
-        browser.arg(format!("--user-data-dir={}", dir.path().join("profile").display())).arg(&url);
-        String::from_utf8(browser.output().unwrap().stdout).unwrap()
+    let profile = dir.path().join("profile");
+    let _browser = Process(
+        Command::new(&chromium)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            .args(["--remote-debugging-port=0", &format!("--user-data-dir={}", profile.display()), &url])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    // The browser writes there where it may be asked for its pages, whose titles it tells without more ado.
+    let address = soon("the browser listens", || {
+        let port = std::fs::read_to_string(profile.join("DevToolsActivePort")).ok()?;
+        Some(format!("127.0.0.1:{}", port.lines().next()?))
     });
-    assert!(drawn.any(|page| page.contains(" written</td>")), "the page never draws what its events say");
+    let title = |part: &str| {
+        soon(part, || get(&address, "/json/list").find(|line| line.contains("\"title\"") && line.contains(part)))
+    };
+    let live = title(" % processors, strait monitor");
+    assert!(!live.contains("stale"), "{live}");
+    drop(daemon);
+    title("stale: ");
+}
+
+/// What `look` finds within half a minute.
+fn soon<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "never seen: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
