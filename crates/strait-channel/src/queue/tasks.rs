@@ -204,7 +204,7 @@ impl<T: ?Sized, C: Codec<T>> Worker<T, C> {
     /// Waits up to `timeout` for the next item; `None` where none came. A worker that waits costs nothing.
     ///
     /// In a queue without acknowledgements a worker tells the owner what it has taken when it asks for an item that is not here
-    /// yet, and after half its prefetch at the latest.
+    /// yet, and when it asks for more after half its prefetch at the latest.
     ///
     /// # Errors
     ///

@@ -129,6 +129,10 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
     /// The next item, if it has come.
     pub(crate) fn try_pop(&mut self) -> Result<Option<Item<T, C>>, Error> {
         self.flush()?;
+        // Whoever asks for more has had what came before. Not in the call that brings an item: a worker that dies in it has not.
+        if self.last - self.told >= self.prefetch.div_ceil(2) {
+            self.tell()?;
+        }
         let word = match self.connection.try_recv() {
             Ok(Some(word)) => word,
             Ok(None) => {
@@ -154,8 +158,6 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
         };
         if self.acknowledged {
             self.open.insert(id);
-        } else if self.last - self.told >= self.prefetch.div_ceil(2) {
-            self.tell()?;
         }
         Ok(Some(item))
     }

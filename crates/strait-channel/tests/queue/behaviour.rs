@@ -195,6 +195,27 @@ fn a_worker_that_never_acknowledges_stops_nobody_and_its_items_go_to_others_when
 }
 
 #[test]
+fn an_item_counts_as_taken_when_its_worker_asks_for_more_and_not_in_the_call_that_brings_it() {
+    let _alone = alone();
+    for (name, start) in OWNERS {
+        let scratch = Scratch::new();
+        let owner = start(Settings::default(), &scratch.options());
+        let (mut producer, mut worker) = (scratch.producer(), scratch.worker(2));
+        producer.push(b"12345678", PATIENCE).unwrap();
+        let item = worker.pop(PATIENCE).unwrap();
+        assert!(item.is_some());
+        // A worker that dies here was given the item, and perhaps never had it: it must still count as lost then.
+        std::thread::sleep(Duration::from_millis(50));
+        let stats = owner.stats();
+        assert_eq!((stats.acked, stats.in_flight), (0, 1), "{name}: {stats:?}");
+        assert!(worker.try_pop().unwrap().is_none());
+        until("it is taken", || owner.stats().acked == 1);
+        drop((producer, worker));
+        owner.end();
+    }
+}
+
+#[test]
 fn items_that_a_leaving_worker_had_not_popped_go_to_others_as_new() {
     let _alone = alone();
     for acked in [false, true] {
