@@ -23,7 +23,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use strait_sync::{
-    Backoff, WordsMut, mutant,
+    Backoff, WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 
@@ -55,6 +55,7 @@ fn wake(memory: &impl WordsMut, offset: usize, mut word: u64) {
             Err(now) => word = now,
         }
     }
+    fail_point!("mpmc.waking");
     memory.raw().futex_wake(offset);
 }
 
@@ -73,6 +74,7 @@ fn arm(memory: &impl WordsMut, offset: usize) -> u64 {
     }
     // ORDERING: SeqCst; pairs with the fence in `notify`.
     mutant!(arm_no_fence, fence(Ordering::SeqCst), ());
+    fail_point!("mpmc.armed");
     word
 }
 

@@ -5,7 +5,7 @@
 use std::os::fd::AsFd;
 
 use rustix::{fs::ftruncate, io::retry_on_intr};
-use strait_sync::{RawWords, Words, WordsMut};
+use strait_sync::{RawWords, Words, WordsMut, fail_point};
 
 use crate::{
     error::{CreateError, Forked},
@@ -88,8 +88,11 @@ impl FrozenDraft {
         }
         let Self { mapping, fd } = self;
         drop(mapping);
+        fail_point!("frozen.unmapped");
         retry_on_intr(|| ftruncate(&fd, len_bytes)).map_err(CreateError::io("cutting the memory to its length"))?;
+        fail_point!("frozen.cut");
         memfd::freeze(&fd)?;
+        fail_point!("frozen.frozen");
         FrozenRegion::map(fd.into_owned(), len_bytes).map_err(CreateError::io("mapping the frozen memory"))
     }
 }

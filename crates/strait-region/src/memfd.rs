@@ -9,6 +9,8 @@ use rustix::{
     system::sysinfo,
 };
 
+use strait_sync::fail_point;
+
 use crate::{
     error::CreateError,
     options::{HUGE_PAGE_BYTES, Pages, free_huge_pages},
@@ -37,6 +39,7 @@ pub(crate) fn create(name: &str, total_bytes: u64, pages: Pages) -> Result<Owned
     check_limits(total_bytes)?;
     let kind = if huge { MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB } else { MemfdFlags::empty() };
     let fd = open(kind, |flags| memfd_create(name, flags)).map_err(CreateError::io("memfd_create"))?;
+    fail_point!("region.created");
     match allocate(fd.as_fd(), total_bytes) {
         Err(Errno::NOSPC | Errno::NOMEM) if huge => {
             Err(CreateError::NoHugePages { needed: total_bytes / HUGE_PAGE_BYTES, free: free_huge_pages() })
@@ -48,6 +51,7 @@ pub(crate) fn create(name: &str, total_bytes: u64, pages: Pages) -> Result<Owned
 /// Gives the empty file `fd` its size and all its memory.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, total_bytes: u64) -> Result<(), Errno> {
     retry_on_intr(|| ftruncate(fd, total_bytes))?;
+    fail_point!("region.sized");
     for start in (0..total_bytes).step_by(ALLOCATE_BYTES as usize) {
         let len = ALLOCATE_BYTES.min(total_bytes - start);
         retry_on_intr(|| fallocate(fd, FallocateFlags::empty(), start, len))?;

@@ -26,7 +26,7 @@ use rustix::{
     fs::{AtFlags, OFlags, unlinkat},
     io::Errno,
 };
-use strait_sync::{HonestPeer, RawWords, Words, WordsMut};
+use strait_sync::{HonestPeer, RawWords, Words, WordsMut, fail_point};
 
 pub use self::{
     error::NamedError,
@@ -138,13 +138,16 @@ impl NamedRegion {
         let lease =
             Lease::take(fd.as_fd(), Role::Owner, fork).map_err(NamedError::io("taking the lease on the region"))?;
         let lease = lease.ok_or(Errno::BUSY).map_err(NamedError::io("taking the lease on the region"))?;
+        fail_point!("named.leased");
         // Fits: only 64-bit targets are supported, and the kernel has just allocated that much.
         let mapping = Mapping::read_write(fd.as_fd(), header.total_bytes as usize, fork)
             .map_err(NamedError::io("mapping the region"))?;
         let mut region = Self { name: None, mapping, fd: ProcessFd::new(fd, fork), header: header.clone() };
         region.copy_in(0, &header.encode());
         record::write_pid(&region);
+        fail_point!("named.written");
         publish::link(region.fd(), directory.as_fd(), name, fork)?;
+        fail_point!("named.linked");
         let directory = ProcessFd::new(directory, fork);
         region.name = Some(OwnedName { directory, name: name.to_owned(), lease, persistent: false });
         Ok(region)
@@ -213,7 +216,9 @@ impl NamedRegion {
             && !name.lease.is_forked()
         {
             name.persistent = true;
+            fail_point!("named.persisting");
             record::write_persistent(self);
+            fail_point!("named.persisted");
         }
     }
 
@@ -272,7 +277,9 @@ impl Drop for OwnedName {
         // already, nothing is to be done; where the kernel refuses, the name is stale and swept by the next.
         let directory = self.directory.as_fd();
         if let Ok(true) = place::is_named(directory, &self.name, self.lease.fd()) {
+            fail_point!("named.removing");
             let _ = unlinkat(directory, &self.name, AtFlags::empty());
+            fail_point!("named.removed");
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use strait_sync::{RawWords, Words, WordsMut};
+use strait_sync::{RawWords, Words, WordsMut, fail_point};
 
 use crate::{
     error::{CreateError, Forked, OpenError},
@@ -101,11 +101,14 @@ impl OwnRegion {
         let mapping = Mapping::read_write(fd.as_fd(), header.total_bytes as usize, fork)
             .map_err(CreateError::io("mapping the memfd"))?;
         let region = Self { mapping, fd: ProcessFd::new(fd, fork), header: header.clone() };
+        fail_point!("region.mapped");
         options
             .apply(&region.mapping, || prefault_by_hand(&region))
             .map_err(|(what, source)| CreateError::io(what)(source))?;
         region.copy_in(0, &header.encode());
+        fail_point!("region.written");
         memfd::seal(region.fd())?;
+        fail_point!("region.sealed");
         Ok(region)
     }
 

@@ -10,6 +10,8 @@ use rustix::{
     io::Errno,
 };
 
+use strait_sync::fail_point;
+
 use crate::{
     fork::ForkToken,
     process_fd::{ProcessFd, reopen},
@@ -86,7 +88,10 @@ impl WriterLock {
         let fd: OwnedFd =
             reopen(region.as_fd(), OFlags::RDONLY).map_err(io("opening the memory anew through /proc/self/fd"))?;
         match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { fd: ProcessFd::new(fd, fork) }),
+            Ok(()) => {
+                fail_point!("writer_lock.taken");
+                Ok(Self { fd: ProcessFd::new(fd, fork) })
+            }
             Err(Errno::WOULDBLOCK) => Err(WriterLockError::WriterTaken),
             Err(errno) => Err(io("locking the memory")(errno.into())),
         }
@@ -102,6 +107,7 @@ impl Drop for WriterLock {
     fn drop(&mut self) {
         if self.is_held() {
             // Explicitly, because a forked child may keep the description open. What fails is made up for by the close.
+            fail_point!("writer_lock.leaving");
             let _ = flock(&self.fd, FlockOperation::Unlock);
         }
     }

@@ -35,6 +35,7 @@ extern crate alloc;
 
 mod backoff;
 mod copy;
+pub mod fail_point;
 #[cfg(feature = "std")]
 mod futex;
 #[cfg(feature = "alloc")]

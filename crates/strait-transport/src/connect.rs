@@ -7,6 +7,8 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
 
+use strait_sync::fail_point;
+
 use crate::{
     connection::{Connection, Permit},
     error::{Error, Refusal},
@@ -89,7 +91,10 @@ impl<'a> Dial<'a> {
         // Before connecting, so that even the first bytes carry the pidfd of who sends them.
         let _ = crate::socket::fds::set_pass_pidfd(std::os::fd::AsFd::as_fd(&socket), true);
         match rustix::net::connect(&socket, &address(&self.dir.socket_address(self.name))?) {
-            Ok(()) => Ok(Some(socket)),
+            Ok(()) => {
+                fail_point!("connect.connected");
+                Ok(Some(socket))
+            }
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Err(Error::NoServer { path: self.dir.socket_path(self.name) }),
             Err(error) => Err(Error::io("connect", error)),
@@ -123,6 +128,7 @@ impl Opening {
         let link = Arc::new(Link::new(socket, is_async, None)?);
         let mut framed = Framed::new(link, options.limits.max_control_bytes);
         let await_welcome = Some(AwaitWelcome::hello(&mut framed, &options)?);
+        fail_point!("handshake.hello_sent");
         Ok(Self { framed: Some(framed), await_welcome, service, options, permit: None })
     }
 
@@ -174,11 +180,13 @@ impl Opening {
         let Some(answer) = self.control()? else { return Ok(None) };
         let state = self.await_welcome.take().ok_or(HANDSHAKE)?;
         let settled = state.on_answer(answer, &self.options)?;
+        fail_point!("handshake.welcome_taken");
         self.finish(settled, Unix::client)
     }
 
     pub(crate) fn advance_server(&mut self) -> Result<Option<Connection>, Error> {
         let Some(hello) = self.control()? else { return Ok(None) };
+        fail_point!("handshake.hello_taken");
         let framed = self.framed.as_mut().ok_or(HANDSHAKE)?;
         let settled = server::AwaitHello.on_hello(hello, &self.options, framed)?;
         self.finish(settled, Unix::server)

@@ -31,6 +31,8 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt},
 };
 
+use strait_sync::fail_point;
+
 use crate::{connect::Opening, connection::Connection, error::Error, options::Options};
 
 /// The variable that tells a child of its descriptor: `NUMBER:COOKIE`, both decimal.
@@ -130,6 +132,7 @@ fn start(mut command: Command, options: &Options, is_async: bool) -> Result<(Chi
     }
     let mut child = command.spawn().map_err(|error| Error::io("spawning the child", error))?;
     drop(theirs);
+    fail_point!("inherit.spawned");
     match Opening::accepted(own, is_async, SERVICE.into(), options.clone(), None) {
         Ok(opening) => Ok((child, opening)),
         Err(error) => {
@@ -159,6 +162,7 @@ fn adopted(options: &Options, is_async: bool) -> Result<Opening, Error> {
     let socket = take(&value).ok_or(Error::Usage(
         "the inherited descriptor is not the socket that the parent passed: it was closed, or belongs to this process's parent",
     ))?;
+    fail_point!("inherit.adopted");
     Opening::greeting(socket, is_async, SERVICE.into(), options.clone())
 }
 

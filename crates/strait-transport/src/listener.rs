@@ -14,6 +14,8 @@ use rustix::{
     net::SocketFlags,
 };
 
+use strait_sync::fail_point;
+
 use crate::{
     connect::{Opening, address, unix_socket},
     connection::{Connection, Permit},
@@ -105,6 +107,7 @@ impl Listener {
         options.check()?;
         let dir = RuntimeDir::open(options.runtime_dir.as_deref())?;
         let lock = dir.lock()?;
+        fail_point!("bind.locked");
         let at = address(&dir.socket_address(name))?;
         let probe = unix_socket()?;
         match rustix::net::connect(&probe, &at) {
@@ -112,6 +115,7 @@ impl Listener {
             Err(Errno::CONNREFUSED) => {
                 tracing::info!(target: "strait", service = name, "replacing the socket of a server that is gone");
                 dir.unlink(name).map_err(|error| Error::io("removing a stale socket", error))?;
+                fail_point!("bind.replaced");
             }
             Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::io("looking for another server", error)),
@@ -120,9 +124,12 @@ impl Listener {
         // The mode of the file that `bind` makes (unix(7)); the directory keeps others out in any case.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|error| Error::io("fchmod", error))?;
         rustix::net::bind(&socket, &at).map_err(|error| Error::io("bind", error))?;
+        fail_point!("bind.bound");
         rustix::net::listen(&socket, BACKLOG).map_err(|error| Error::io("listen", error))?;
+        fail_point!("bind.listening");
         let identity = dir.identity(name);
         drop(lock);
+        fail_point!("bind.done");
         let spare = spare();
         Ok(Self {
             socket: Some(Socket::Blocking(socket)),
@@ -249,6 +256,7 @@ impl Listener {
                 }
                 Err(error) => return Err(Error::io("accept", error)),
             };
+            fail_point!("accept.accepted");
             let service = self.name.clone();
             let opening = Opening::accepted(socket, is_async, service, self.options.clone(), self.interrupt.clone());
             let mut opening = match opening {
@@ -303,8 +311,10 @@ impl Drop for Listener {
         }
         // Under the lock, and only if it is still this listener's: a successor may have replaced it.
         let Ok(_lock) = self.dir.lock() else { return };
+        fail_point!("unbind.locked");
         if self.identity.is_some() && self.dir.identity(&self.name) == self.identity {
             let _ = self.dir.unlink(&self.name);
+            fail_point!("unbind.removed");
         }
         self.socket = None;
     }

@@ -13,7 +13,7 @@ use strait_spsc::{
     ClaimError, Corrupt,
     records::{Consumer, Guard, Meta, Producer, Record},
 };
-use strait_sync::{HonestPeer, Words, WordsMut, mutant};
+use strait_sync::{HonestPeer, Words, WordsMut, fail_point, mutant};
 use zerocopy::IntoBytes;
 
 use crate::{
@@ -421,7 +421,9 @@ where
     pub(crate) fn close(&mut self) {
         if !std::mem::replace(&mut self.closed, true) {
             self.bell.say_farewell();
+            fail_point!("close.farewell_said");
             self.producer.close();
+            fail_point!("close.ring_closed");
             self.wake_reader();
         }
     }

@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use strait_sync::fail_point;
+
 use crate::{
     error::Error,
     handshake::Settled,
@@ -78,6 +80,7 @@ impl Bell for SharedBell {
         if !self.voice.may_ring() {
             return;
         }
+        fail_point!("doorbell.ringing");
         // A full socket is readable at the other end, which is all that a ring is for; and a dead peer needs none. Where the
         // system lacks memory for a byte, a sleeper would wait for ever: tried again for a second.
         for _ in 0..1000 {
@@ -85,9 +88,10 @@ impl Bell for SharedBell {
                 Err(error) if fds::lacks_memory(&error) => {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
-                _ => return,
+                _ => break,
             }
         }
+        fail_point!("doorbell.rung");
     }
 
     fn drain(&self) -> Result<(u64, bool), Error> {
@@ -97,7 +101,10 @@ impl Bell for SharedBell {
             // rings ends; what stays in the socket ends the next sleep at once.
             match fds::receive_bytes(self.link.fd(), &mut bytes) {
                 Ok(0) => return Ok((0, true)),
-                Ok(received) => return Ok((received as u64, false)),
+                Ok(received) => {
+                    fail_point!("doorbell.drained");
+                    return Ok((received as u64, false));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((0, self.link.peer_is_dead())),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_hang_up(&error) => return Ok((0, true)),

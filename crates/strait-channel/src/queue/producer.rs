@@ -3,6 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use strait_frame::{Codec, EncodeError, Sink};
+use strait_sync::fail_point;
 use strait_transport::{Connection, Error as TransportError, Interest, SendError, Transport};
 
 use super::{
@@ -104,6 +105,7 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
                 return Err(Error::Full);
             }
         }
+        fail_point!("producer.staged");
         self.pushed += 1;
         Ok(())
     }
@@ -162,6 +164,7 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
             ));
         }
         (self.accepted, self.settled) = (accepted, settled);
+        fail_point!("producer.told");
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use strait_frame::{Codec, Rkyv};
+use strait_sync::fail_point;
 use strait_transport::{
     Connection, Error as TransportError, Interest, Message as Received, SendError, Transport, TransportKind,
 };
@@ -145,6 +146,7 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
             }
             Err(error) => return Err(self.failed(error)),
         };
+        fail_point!("worker.popped");
         let (id, deliveries) = self.on_word(&word).map_err(|what| self.failed(corrupt(what)))?;
         self.last = id;
         let opened = open::<T, C>(word, id, deliveries);
@@ -206,8 +208,11 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
 
     /// Sends a word, or keeps it where there is no room.
     fn say(&mut self, word: Message) -> Result<(), Error> {
+        fail_point!("worker.telling");
         self.kept.push_back(word.encode());
-        self.flush().map(drop)
+        let told = self.flush().map(drop);
+        fail_point!("worker.told");
+        told
     }
 
     /// What a failure of the connection means.
@@ -222,6 +227,7 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
     pub(crate) fn leave(&mut self) {
         let taken = self.last;
         let _ = self.say(Message::Leave { taken });
+        fail_point!("worker.left");
         leave(&mut self.connection);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use strait_sync::fail_point;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout,
     little_endian::{U32, U64},
@@ -77,10 +78,15 @@ fn beside(path: &Path) -> PathBuf {
 
 fn put(new: &Path, path: &Path, header: &[u8], value: &[u8]) -> io::Result<()> {
     let mut file = File::create(new)?;
+    fail_point!("checkpoint.created");
     file.write_all(header)?;
+    fail_point!("checkpoint.begun");
     file.write_all(value)?;
+    fail_point!("checkpoint.written");
     file.sync_all()?;
+    fail_point!("checkpoint.synced");
     fs::rename(new, path)?;
+    fail_point!("checkpoint.renamed");
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir)?.sync_all()
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use strait_frame::{Codec, Raw};
+use strait_sync::fail_point;
 use strait_transport::{Error as TransportError, Interrupt, Limits, Listener, Options, StateWriter, WaitSet};
 
 use super::{
@@ -63,6 +64,7 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
         };
         let listener = Listener::bind(name, &options, Some(interrupt.clone()))?;
         let path = listener.path();
+        fail_point!("daemon.named");
         let saved = match &config.checkpoint {
             Some(path) => checkpoint::read(path, schema, config.max_value_bytes)?,
             None => None,
@@ -73,6 +75,7 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
         if let Some(Checkpoint { value, .. }) = saved {
             writer.write(&value)?;
         }
+        fail_point!("daemon.restored");
         let inbox = Arc::new(Inbox::new(WaitSet::new()?));
         let shared = Shared { inbox: inbox.clone(), watchers: AtomicUsize::new(0), commands: config.commands };
         let server = Server::start(listener, interrupt, shared, writer.reader()?, writer.memory())?;
@@ -95,6 +98,7 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
     /// Tells those who asked to be told of the next value.
     #[inline]
     fn published(&self) {
+        fail_point!("daemon.published");
         // ORDERING: SeqCst; pairs with that in `Session::take`: either this sees the watcher, or it sees this value.
         fence(Ordering::SeqCst);
         // ORDERING: Relaxed; ordered by the fence.

@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use strait_sync::fail_point;
 use strait_transport::{Connection, Error, Interest, Message, SendError, StateMemory, Transport};
 
 use super::{
@@ -135,6 +136,7 @@ impl Session {
             }
             kind::COMMAND => {
                 self.outstanding += 1;
+                fail_point!("daemon.command_taken");
                 shared.inbox.push(self.client, header.id.get(), message);
             }
             other => return wrong(format!("a message of kind {other}, which no shell sends")),
@@ -171,6 +173,7 @@ impl Session {
             (status, body) = (status::UNANSWERED, Body { form: Form::BYTES, bytes: Vec::new() });
         }
         let header = Header { id: id.into(), status, ..Header::with_form(kind::REPLY, body.form) };
+        fail_point!("daemon.command_answered");
         self.outbox.push_back((header, body.bytes));
     }
 
@@ -214,6 +217,7 @@ impl Session {
     /// protocol. Where this side failed, the shell may still read in place: its pin stays with it.
     pub(super) fn take_pin_back(&self, error: &Error) {
         if matches!(error, Error::PeerGone | Error::Closed | Error::Corrupt { .. }) {
+            fail_point!("pin.taking_back");
             self.memory.revoke_pin();
         } else if self.memory.has_pin() {
             tracing::warn!(target: "strait", %error, "a shell's pin stays taken: it may still read, and its end cannot be told");

@@ -6,6 +6,7 @@ use std::{
 };
 
 use strait_frame::Codec;
+use strait_sync::fail_point;
 use strait_transport::{Connection, Error as Below, Interest, Message, Transport};
 
 use super::{error::Error, header::Header, outbound::wait, received::Received, stats::Stats};
@@ -77,6 +78,7 @@ impl Inbound {
         self.expected = next;
         self.lost += lost;
         self.lost_by_choice = dropped;
+        fail_point!("stream.received");
         self.received += 1;
         Received::open(message, sequence, lost)
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use strait_frame::{Codec, EncodeError, Sink};
+use strait_sync::fail_point;
 use strait_transport::{Connection, Error as Below, Interest, SendError, Transport, Wake};
 
 use super::{
@@ -108,6 +109,7 @@ impl Outbound {
     fn staged(&mut self, sent: Result<(), SendError>) -> Result<(), Error> {
         match sent {
             Ok(()) => {
+                fail_point!("stream.staged");
                 self.sequence += 1;
                 self.refused = 0;
                 Ok(())

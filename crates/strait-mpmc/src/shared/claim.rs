@@ -1,7 +1,7 @@
 //! Claiming positions, and filling or freeing their cells.
 
 use strait_sync::{
-    Backoff, WordsMut, mutant,
+    Backoff, WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 
@@ -196,9 +196,11 @@ impl<M: WordsMut> Participant<M> {
                     let span = Span { begin: cursor, end };
                     mutant!(intent_after_claim, journal::announce(self.memory(), self.line, side, span), ());
                     may_die!(self, Announced);
+                    fail_point!("mpmc.announced");
                     match self.memory().compare_exchange(side.cursor(), cursor, end) {
                         Ok(_) => {
                             may_die!(self, Claimed);
+                            fail_point!("mpmc.claimed");
                             mutant!(intent_after_claim, (), journal::announce(self.memory(), self.line, side, span));
                             return Ok(span);
                         }
@@ -234,10 +236,13 @@ impl<M: WordsMut> Participant<M> {
             // ORDERING: Relaxed: published by `fill`.
             self.memory().store(at + cell::LEN, message.len() as u64, Ordering::Relaxed);
             may_die!(self, Copied);
+            fail_point!("mpmc.written");
             self.queue.fill(position);
+            fail_point!("mpmc.filled");
         }
         may_die!(self, Done);
         journal::clear(self.memory(), self.line, Side::Push);
+        fail_point!("mpmc.pushed");
         let count = span.len_steps() / STEP;
         self.count(line::PUSHES, count);
         self.sample_high_water(span);
@@ -265,10 +270,13 @@ impl<M: WordsMut> Participant<M> {
                 }
                 mutant!(clear_before_free, (), journal::clear(self.memory(), self.line, Side::Pop));
                 may_die!(self, Copied);
+                fail_point!("mpmc.read");
                 self.queue.free(position);
+                fail_point!("mpmc.freed");
             }
             may_die!(self, Done);
             journal::clear(self.memory(), self.line, Side::Pop);
+            fail_point!("mpmc.popped");
             if count > 0 {
                 self.count(line::POPS, count as u64);
                 return Ok(count);

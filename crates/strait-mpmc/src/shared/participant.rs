@@ -1,6 +1,6 @@
 //! Taking part: pushing and popping under one's own line.
 
-use strait_sync::{WordsMut, primitive::Ordering};
+use strait_sync::{WordsMut, fail_point, primitive::Ordering};
 
 use super::{
     claim::Refused,
@@ -75,6 +75,7 @@ impl<M: WordsMut> Participant<M> {
     /// For the line `id`, which was claimed for `owner` just now.
     pub(super) fn new(queue: SharedQueue<M>, id: u64, owner: u64) -> Self {
         let line = queue.geometry.line(id);
+        fail_point!("mpmc.attaching");
         journal::clear(&queue.memory, line, Side::Push);
         journal::clear(&queue.memory, line, Side::Pop);
         for offset in (line::PUSHES..=line::HIGH_WATER).step_by(8) {
@@ -274,7 +275,9 @@ impl<M: WordsMut> Drop for Participant<M> {
         if self.dead.get() {
             return;
         }
+        fail_point!("mpmc.leaving");
         // Every call has cleared its journal. Where the line is no longer ours, it was recovered, and stays as it is.
         let _ = self.memory().compare_exchange(self.line + line::OWNER, self.owner, 0);
+        fail_point!("mpmc.left");
     }
 }

@@ -1,7 +1,7 @@
 //! The queue as everybody sees it, taking part or not.
 
 use strait_sync::{
-    Words, WordsMut,
+    Words, WordsMut, fail_point,
     primitive::{Ordering, fence},
 };
 
@@ -66,6 +66,7 @@ impl<M: WordsMut> SharedQueue<M> {
             let position = start.wrapping_add(index * STEP);
             store(geometry.cell(position) + cell::SEQUENCE, position);
         }
+        fail_point!("mpmc.laid_out");
         // ORDERING: Release; pairs with the fence in `open`.
         memory.store(header::MAGIC, header::MAGIC_VALUE, Ordering::Release);
         Ok(Self { memory, geometry, start })
@@ -129,6 +130,7 @@ impl<M: WordsMut> SharedQueue<M> {
         // Only a hint where to look, and so the first: one that is killed here has not closed the queue.
         // ORDERING: Relaxed: what counts is the mark of the tail.
         self.memory.store(header::CLOSED, 1, Ordering::Relaxed);
+        fail_point!("mpmc.closing");
         let mut tail = self.memory.load(TAIL);
         while tail & CLOSED == 0 {
             match self.memory.compare_exchange(TAIL, tail, tail | CLOSED) {
@@ -136,6 +138,7 @@ impl<M: WordsMut> SharedQueue<M> {
                 Err(now) => tail = now,
             }
         }
+        fail_point!("mpmc.closed");
         self.notify_all();
     }
 

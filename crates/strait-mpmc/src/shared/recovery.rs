@@ -1,7 +1,7 @@
 //! Giving back what the dead had claimed: the rules are at the top of [`shared`](super).
 
 use strait_sync::{
-    WordsMut, mutant,
+    WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 
@@ -106,6 +106,7 @@ impl<M: WordsMut> SharedQueue<M> {
             }
         }
         if !stuck && self.memory.compare_exchange(at + line::OWNER, owner, 0).is_ok() {
+            fail_point!("mpmc.recovery_freed");
             self.add(totals::FREED, 1);
             recovered.freed_participants += 1;
         }
@@ -138,6 +139,7 @@ impl<M: WordsMut> SharedQueue<M> {
         // Counted first, so that a recoverer that dies here counts one too many, rather than losing one silently.
         if let Some(total) = total {
             self.add(total, 1);
+            fail_point!("mpmc.recovery_counted");
         }
         match (self.memory.compare_exchange(at, sequence, next), total) {
             (Ok(_), Some(totals::SKIPPED)) => recovered.skipped += 1,
@@ -145,6 +147,7 @@ impl<M: WordsMut> SharedQueue<M> {
             (Err(_), Some(total)) => self.add(total, 1u64.wrapping_neg()),
             (_, None) => {}
         }
+        fail_point!("mpmc.recovery_swapped");
         true
     }
 

@@ -7,6 +7,8 @@ use rustix::{
     io::Errno,
 };
 
+use strait_sync::fail_point;
+
 use super::{
     error::NamedError,
     stale::{self, Kept},
@@ -23,7 +25,9 @@ pub(super) fn nameless(directory: BorrowedFd<'_>, total_bytes: u64) -> Result<Ow
         .map_err(NamedError::io("making a file without a name (O_TMPFILE: not every file system has it)"))?;
     // Whatever the umask is.
     fchmod(&fd, mode).map_err(NamedError::io("setting the mode of the region"))?;
+    fail_point!("named.opened");
     memfd::allocate(fd.as_fd(), total_bytes).map_err(NamedError::io("allocating the memory of the region"))?;
+    fail_point!("named.allocated");
     Ok(fd)
 }
 

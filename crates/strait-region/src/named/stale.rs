@@ -25,6 +25,8 @@ use rustix::{
     io::Errno,
 };
 
+use strait_sync::fail_point;
+
 use super::{
     error::NamedError,
     lease::{Lease, Role},
@@ -98,8 +100,12 @@ fn remove_while(
         if record.persistent && kept == Kept::Keep {
             return Err(NamedError::Persistent { name: name.to_owned() });
         }
+        fail_point!("named.sweeping");
         return match unlinkat(directory, name, AtFlags::empty()) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                fail_point!("named.swept");
+                Ok(true)
+            }
             Err(Errno::NOENT) => continue,
             Err(errno) => Err(NamedError::io("removing a stale name")(errno)),
         };

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use strait_sync::fail_point;
 use strait_transport::{
     Connection, Error as TransportError, Incoming, Interest, Interrupt, Message, Transport, TransportKind, WaitSet,
     Wake,
@@ -128,6 +129,7 @@ impl<'a, S: Service> Session<'a, S> {
 
     /// Closes the connection, and logs why.
     pub(super) fn end(mut self, outcome: Result<(), TransportError>) {
+        fail_point!("rpc.session_ended");
         match outcome {
             Ok(()) => tracing::info!(target: "strait", "a client was served to the end"),
             Err(TransportError::Closed) => tracing::info!(target: "strait", "a client left"),
@@ -188,6 +190,7 @@ impl<'a, S: Service> Session<'a, S> {
             }
             let Some(call) = self.waiting.pop_front() else { break };
             self.execute(call)?;
+            fail_point!("rpc.executed");
             worked = true;
         }
         for _ in 0..max {
@@ -331,6 +334,7 @@ impl<'a, S: Service> Session<'a, S> {
         for call in std::mem::take(&mut self.waiting) {
             self.out.error(call.header.call, Code::SHUTTING_DOWN, "try another server")?;
         }
+        fail_point!("rpc.going_away");
         self.out.message(Header::of(Kind::GoAway, 0), &[])
     }
 
@@ -355,6 +359,7 @@ impl<'a, S: Service> Session<'a, S> {
         if let Err(too_much) = self.allowance.take(message.len()) {
             return self.out.error(header.call, Code::BUSY, too_much);
         }
+        fail_point!("rpc.executing");
         match self.shared.service.call(&header, message, &self.client, &mut self.out)? {
             None => self.allowance.give_back(),
             Some(items) => self.streams.push(Streaming { header, credit, items }),

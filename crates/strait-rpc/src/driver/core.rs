@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use strait_frame::Codec;
-use strait_sync::mutant;
+use strait_sync::{fail_point, mutant};
 use strait_transport::{Connection, Error as TransportError, Message, SendError, Transport, TransportKind};
 
 use super::{polled::Polled, vigil::ClientPolling};
@@ -165,6 +165,7 @@ impl Core {
         let header = Header { json, stream, method, deadline: left, ..Header::of(Kind::Request, call) };
         match send_value::<C, T>(&mut self.connection, header, value, &mut self.hint) {
             Ok(()) => {
+                fail_point!("rpc.staged");
                 self.rouse();
                 if stream {
                     self.calls.begin_stream(call);
@@ -259,6 +260,7 @@ impl Core {
             match self.connection.try_recv() {
                 Ok(Some(message)) => match awaited {
                     Some(call) if header::is_reply_to(&message, call) && self.calls.finish(call) => {
+                        fail_point!("rpc.reply_taken");
                         return Some(message);
                     }
                     _ => self.dispatch(message, wakers),
@@ -330,6 +332,7 @@ impl Core {
                 return self.corrupt("a request from the server", wakers);
             }
         };
+        fail_point!("rpc.answered");
         match self.calls.deliver(header.call, answer) {
             Delivered::To(slot) => mutant!(deliver_without_wake, wakers.wake_call(slot), ()),
             Delivered::Late => wakers.wake_slot(),

@@ -16,6 +16,7 @@ use rustix::{
     fs::{FlockOperation, Mode, OFlags},
     io::Errno,
 };
+use strait_sync::fail_point;
 use strait_transport::Error;
 
 /// Held while a server starts.
@@ -33,7 +34,7 @@ impl StartLock {
 
     fn take(file: OwnedFd, path: &Path) -> Result<Option<Self>, Error> {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
+            Ok(()) => fail_point!("launch.flocked"),
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
             Err(error) => return Err(io("flock", error)),
         }
@@ -57,7 +58,9 @@ fn open(path: &Path) -> Result<OwnedFd, Error> {
 
 impl Drop for StartLock {
     fn drop(&mut self) {
+        fail_point!("launch.unlocking");
         let _ = rustix::fs::unlink(&self.path);
+        fail_point!("launch.unlinked");
         // Closing would not do where another thread has forked meanwhile: the child's copy would hold the lock.
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }

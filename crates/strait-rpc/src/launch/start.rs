@@ -9,6 +9,7 @@ use std::{
 use strait_transport::{Connection, Error as TransportError, Options, Refusal};
 
 use super::{Launch, error::LaunchError, lock::StartLock, process::ServerProcess};
+use strait_sync::fail_point;
 
 /// What a client that wants to connect has come to. It neither connects nor sleeps by itself, so that threads and tasks
 /// share it.
@@ -69,7 +70,10 @@ impl<'a> Start<'a> {
         attempt: Result<Connection, TransportError>,
     ) -> Result<Option<Connection>, LaunchError> {
         let error = match attempt {
-            Ok(connection) => return Ok(Some(connection)),
+            Ok(connection) => {
+                fail_point!("launch.connected");
+                return Ok(Some(connection));
+            }
             Err(error) => error,
         };
         let nobody = matches!(error, TransportError::NoServer { .. });
@@ -95,7 +99,9 @@ impl<'a> Start<'a> {
                 }
             }
             State::Locked(_) if nobody => {
+                fail_point!("launch.starting");
                 let server = ServerProcess::spawn((self.launch.command)(), self.launch.log.as_deref())?;
+                fail_point!("launch.started");
                 if let State::Locked(lock) = std::mem::replace(&mut self.state, State::Waiting) {
                     self.state = State::Started { _lock: lock, server, failed: None };
                 }
@@ -103,6 +109,7 @@ impl<'a> Start<'a> {
             }
             State::Looking | State::Waiting if nobody => match StartLock::try_take(&self.lock_path)? {
                 Some(lock) => {
+                    fail_point!("launch.locked");
                     // Who had the lock before may have been done only just now: one more look, with the lock.
                     self.state = State::Locked(lock);
                     self.pause = Duration::ZERO;

@@ -17,7 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_sync::primitive::{Mutex, MutexGuard};
+use strait_sync::{
+    fail_point,
+    primitive::{Mutex, MutexGuard},
+};
 use strait_transport::Error as TransportError;
 
 use super::{
@@ -199,12 +202,14 @@ fn run<K>(state: &Mutex<State<K>>, config: &Config<K>) {
             return State::end_run(looked);
         }
         drop(looked);
+        fail_point!("reconnect.connecting");
         let connected = catch_unwind(AssertUnwindSafe(|| (config.connect)()))
             .unwrap_or(Err(TransportError::Usage("the function that connects panicked").into()));
         let mut state = state.lock();
         state.failed(&config.backoff);
         match connected {
             Ok(client) => {
+                fail_point!("reconnect.connected");
                 (config.equip)(&client);
                 state.current = Some(Arc::new(Live { client, answered: AtomicBool::new(false) }));
                 state.connections += 1;

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use strait_sync::WordsMut;
+use strait_sync::{WordsMut, fail_point};
 
 use super::{pins::Pins, writer::Writer};
 use crate::error::TooLong;
@@ -82,6 +82,7 @@ impl<'a, Own: WordsMut, P: Pins> Claim<'a, Own, P> {
         if pending != 0 {
             self.store_last(self.len - pending);
         }
+        fail_point!("snapshot.claim_filled");
         self.writer.publish(self.slot, self.len)
     }
 

@@ -5,7 +5,7 @@
 use core::{fmt, ops::Deref};
 
 use strait_sync::{
-    HonestPeer, Words, WordsMut, mutant,
+    HonestPeer, Words, WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -87,6 +87,7 @@ impl<Own: WordsMut, Peer: Words> PinnedReader<Own, Peer> {
         match self.try_pin() {
             Ok((latest, len_bytes)) => {
                 mutant!(unpin_before_the_end, (), self.unpin());
+                fail_point!("snapshot.pinned");
                 Ok(Pinned::new(self, latest, len_bytes))
             }
             Err(error) => {
@@ -108,6 +109,7 @@ impl<Own: WordsMut, Peer: Words> PinnedReader<Own, Peer> {
             // before (by a guard that was forgotten) was read before the writer writes there.
             let order = mutant!(repin_relaxed, Ordering::Release, Ordering::Relaxed);
             self.own.store(self.hazard, hazard_of(latest.slot), order);
+            fail_point!("snapshot.hazard_shown");
             // ORDERING: SeqCst; pairs with the fence in `Writer::pinned`: either the writer sees the hazard before it
             // chooses a slot, or the look below sees what it published before.
             mutant!(pin_no_fence, fence(Ordering::SeqCst), ());
@@ -137,6 +139,7 @@ impl<Own: WordsMut, Peer: Words> PinnedReader<Own, Peer> {
         // the writer writes there again.
         let order = mutant!(unpin_relaxed, Ordering::Release, Ordering::Relaxed);
         self.own.store(self.hazard, 0, order);
+        fail_point!("snapshot.unpinned");
     }
 }
 

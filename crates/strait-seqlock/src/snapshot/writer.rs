@@ -5,7 +5,7 @@
 use core::fmt;
 
 use strait_sync::{
-    WordsMut, mutant,
+    WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 use zerocopy::{Immutable, IntoBytes};
@@ -101,6 +101,7 @@ impl<Own: WordsMut> Writer<Own, NoPins> {
         // ORDERING: Acquire; pairs with the release store of LATEST in `publish`: the stores of the last writer come
         // before those of this one.
         fence(Ordering::Acquire);
+        fail_point!("snapshot.taken_over");
         Ok(Self { own, geometry, pins: NoPins, latest, stats: WriterStats::default() })
     }
 
@@ -151,6 +152,7 @@ impl<Own: WordsMut, P: Pins> Writer<Own, P> {
         }
         let slot = self.begin();
         self.own.copy_in(self.geometry.data(slot), bytes);
+        fail_point!("snapshot.copied");
         Ok(self.publish(slot, bytes.len()))
     }
 
@@ -188,6 +190,7 @@ impl<Own: WordsMut, P: Pins> Writer<Own, P> {
     /// write, or after a few, where there are readers that wait.
     #[cfg(feature = "std")]
     pub fn notify(&self) {
+        fail_point!("snapshot.waking");
         self.own.raw().futex_wake(self.geometry.latest());
     }
 
@@ -197,6 +200,7 @@ impl<Own: WordsMut, P: Pins> Writer<Own, P> {
         let slot = self.next_slot();
         // ORDERING: Relaxed; the fence orders it before the value.
         self.own.store(self.geometry.sequence(slot), 2 * self.latest.version + 1, Ordering::Relaxed);
+        fail_point!("snapshot.begun");
         // ORDERING: Release; pairs with the acquire fence in `Reader::attempt`, after the copy: who copied a word of
         // this value sees the odd number.
         mutant!(snapshot_no_release_fence, fence(Ordering::Release), ());
@@ -239,11 +243,14 @@ impl<Own: WordsMut, P: Pins> Writer<Own, P> {
         let latest = Latest { version: self.latest.version + 1, slot };
         // ORDERING: Relaxed, both; published by the release store below, which alone leads readers here.
         self.own.store(self.geometry.length(slot), len_bytes as u64, Ordering::Relaxed);
+        fail_point!("snapshot.sized");
         self.own.store(self.geometry.sequence(slot), latest.complete(), Ordering::Relaxed);
+        fail_point!("snapshot.completed");
         // ORDERING: Release; pairs with the acquire fence in `Reader::latest`: who sees this version sees all of its
         // value.
         let order = mutant!(latest_relaxed, Ordering::Release, Ordering::Relaxed);
         self.own.store(self.geometry.latest(), latest.word(), order);
+        fail_point!("snapshot.published");
         self.latest = latest;
         self.stats.writes += 1;
         self.stats.bytes += len_bytes as u64;

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use strait_sync::{
-    Sleeper, Words, WordsMut, mutant,
+    Sleeper, Words, WordsMut, fail_point, mutant,
     primitive::{Mutex, Ordering, fence},
 };
 
@@ -199,7 +199,10 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
         // batch, is read after it.
         mutant!(commit_no_acquire, fence(Ordering::Acquire), ());
         match self.check(word) {
-            Ok(Checked { at, end, len, meta }) => Ok(Some(Record::new(self, at, end, len, meta))),
+            Ok(Checked { at, end, len, meta }) => {
+                fail_point!("ring.received");
+                Ok(Some(Record::new(self, at, end, len, meta)))
+            }
             Err(corrupt) => {
                 self.poison = Some(corrupt);
                 Err(corrupt)
@@ -279,7 +282,9 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
             self.pass_held(end);
             return;
         }
+        fail_point!("ring.releasing");
         self.memories.publish_head(end);
+        fail_point!("ring.released");
         self.position = end;
     }
 
@@ -323,6 +328,7 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
         // ORDERING: Acquire; pairs with the release store of CLOSED in `Producer::close`: what was published before it is
         // seen by the second look.
         mutant!(end_no_acquire, fence(Ordering::Acquire), ());
+        fail_point!("ring.end_seen");
         Ok(mutant!(end_without_second_look, !self.is_ready(), true))
     }
 

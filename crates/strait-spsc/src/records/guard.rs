@@ -4,7 +4,7 @@
 
 use core::{fmt, ops::Deref};
 
-use strait_sync::{HonestPeer, Words, WordsMut, mutant};
+use strait_sync::{HonestPeer, Words, WordsMut, fail_point, mutant};
 
 use super::{
     layout::Meta,
@@ -109,7 +109,11 @@ impl<Own: WordsMut, Peer: Words> Guard<Own, Peer> {
             assert_eq!(now, self.copy, "held bytes changed");
         }
         let memories: &Memories<Own, Peer> = &self.memories;
-        memories.log.release(self.number, |head| memories.publish_head(head))
+        memories.log.release(self.number, |head| {
+            fail_point!("ring.guard_releasing");
+            memories.publish_head(head);
+            fail_point!("ring.guard_released");
+        })
     }
 }
 

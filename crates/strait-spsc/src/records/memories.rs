@@ -1,7 +1,7 @@
 //! What a consumer shares with its guards: both memories, and in which order records are released.
 
 use strait_sync::{
-    Ringer, Words, WordsMut, mutant,
+    Ringer, Words, WordsMut, fail_point, mutant,
     primitive::{Mutex, Ordering},
 };
 
@@ -49,6 +49,10 @@ impl<Own: WordsMut, Peer: Words> Memories<Own, Peer> {
     /// Whether the producer sleeps until there is room and must be woken now: once per sleep, whoever asks.
     #[inline]
     pub(super) fn must_ring_space(&self) -> bool {
-        self.ringer.lock().must_ring(&self.peer, self.peer_control + control::SPACE_TICKET)
+        let must_ring = self.ringer.lock().must_ring(&self.peer, self.peer_control + control::SPACE_TICKET);
+        if must_ring {
+            fail_point!("ring.space_due");
+        }
+        must_ring
     }
 }

@@ -3,7 +3,7 @@
 //! An end's tickets lie in its own control block and are read by the other. [`strait_sync::Sleeper`] and
 //! [`strait_sync::Ringer`] see to it that no wake-up is lost; who sleeps on what, and how it is woken, is decided above.
 
-use strait_sync::{Words, WordsMut};
+use strait_sync::{Words, WordsMut, fail_point};
 
 use super::{consumer::Consumer, layout::control, producer::Producer};
 
@@ -12,17 +12,23 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
     /// and only then sleep.
     pub fn arm_space(&mut self) {
         self.sleeper.arm(&self.own, self.ring.control() + control::SPACE_TICKET);
+        fail_point!("ring.space_armed");
     }
 
     /// Shows that this end is awake again. Does nothing where it was not armed.
     pub fn disarm_space(&mut self) {
         self.sleeper.disarm(&self.own, self.ring.control() + control::SPACE_TICKET);
+        fail_point!("ring.space_disarmed");
     }
 
     /// Whether the consumer sleeps until there is data and must be woken now. Ask after publishing; true once per sleep.
     #[inline]
     pub fn must_ring_data(&mut self) -> bool {
-        self.ringer.must_ring(&self.peer, self.peer_control + control::DATA_TICKET)
+        let must_ring = self.ringer.must_ring(&self.peer, self.peer_control + control::DATA_TICKET);
+        if must_ring {
+            fail_point!("ring.data_due");
+        }
+        must_ring
     }
 }
 
@@ -31,11 +37,13 @@ impl<Own: WordsMut, Peer: Words> Consumer<Own, Peer> {
     /// [`peer_closed`](Self::peer_closed)) after it, and only then sleep.
     pub fn arm_data(&mut self) {
         self.sleeper.arm(&self.memories.own, self.memories.control + control::DATA_TICKET);
+        fail_point!("ring.data_armed");
     }
 
     /// Shows that this end is awake again. Does nothing where it was not armed.
     pub fn disarm_data(&mut self) {
         self.sleeper.disarm(&self.memories.own, self.memories.control + control::DATA_TICKET);
+        fail_point!("ring.data_disarmed");
     }
 
     /// Whether the producer sleeps until there is room and must be woken now. Ask after releasing; true once per sleep.

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use strait_sync::{
-    Ringer, Sleeper, Words, WordsMut, mutant,
+    Ringer, Sleeper, Words, WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 
@@ -189,6 +189,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         }
         if self.rewind && max_bytes >= LONG_BYTES && self.rewinds(max_bytes)? {
             let padding = self.ring.capacity_bytes() - self.ring.offset(self.tail);
+            fail_point!("ring.rewound");
             return Ok(Grant::new(self, padding, max_bytes));
         }
         let (padding, need) = self.need(max_bytes);
@@ -200,6 +201,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
             // ORDERING: Relaxed; the mutant is in where this zero is written, not in its ordering.
             self.words.store(&self.own, end, 0, Ordering::Relaxed);
         });
+        fail_point!("ring.claimed");
         Ok(Grant::new(self, padding, max_bytes))
     }
 
@@ -310,13 +312,16 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         // ORDERING: Relaxed; the release store below publishes it. Rule 4: whoever is led to `end` finds it clear.
         let clear = || self.words.store(&self.own, end, 0, Ordering::Relaxed);
         mutant!(no_zero, mutant!(zero_at_claim, mutant!(zero_after_commit, clear(), ()), ()), ());
+        fail_point!("ring.cleared");
         // ORDERING: Release; pairs with the acquire fence in `Consumer::next`. The commit of all that was staged.
         let commit = mutant!(commit_relaxed, Ordering::Release, Ordering::Relaxed);
         self.words.store(&self.own, at, self.first_word, commit);
+        fail_point!("ring.committed");
         mutant!(zero_after_commit, (), clear());
         self.published = end;
         // ORDERING: Relaxed; for observers only, the protocol never reads it.
         self.shown_tail.store(&self.own, end, Ordering::Relaxed);
+        fail_point!("ring.published");
         self.expect_next(end);
         true
     }
@@ -343,6 +348,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         let at = self.tail;
         let record = at.wrapping_add(padding);
         let is_first = at == self.published;
+        fail_point!("ring.filled");
         // ORDERING: Relaxed, here and below; published by the release store of the batch's first word.
         self.words.store(&self.own, record.wrapping_add(8), second, Ordering::Relaxed);
         if padding != 0 || !is_first {
@@ -355,7 +361,11 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         } else if padding != 0 {
             self.words.store(&self.own, at, first_word, Ordering::Relaxed);
         }
+        if padding != 0 {
+            fail_point!("ring.padded");
+        }
         self.tail = record.wrapping_add(record_bytes);
+        fail_point!("ring.staged");
     }
 
     /// Publishes what is staged and ends the stream. Every later claim is refused with [`ClaimError::Closed`].
@@ -368,7 +378,9 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
     fn end(&self) {
         // ORDERING: Release; pairs with the acquire fence in `Consumer::at_end`, whose second look then sees every record.
         let order = mutant!(close_relaxed, Ordering::Release, Ordering::Relaxed);
+        fail_point!("ring.closing");
         self.own.store(self.ring.control() + control::CLOSED, 1, order);
+        fail_point!("ring.closed");
     }
 
     /// How much of the ring is published and not released, as far as the consumer says now.

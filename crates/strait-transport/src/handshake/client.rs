@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::{Settled, frames::Control, greeting, is_ring, settle};
+use strait_sync::fail_point;
+
 use crate::{
     error::Error,
     options::{CODEC_ANY, MAX_RING_BYTES, Options},
@@ -77,8 +79,10 @@ impl Ready {
             Ok(own) => own,
             Err(error) => return Ok(Err(format!("the client could not make its segment: {error}"))),
         };
+        fail_point!("upgrade.client_segment");
         let frame = Control::Offer { total_bytes: segment::total_bytes(settled.own_ring_bytes), session };
         framed.send_control(&frame.encode(), Some(Rider::Segment(own.clone())))?;
+        fail_point!("upgrade.offer_queued");
         Ok(Ok(Offered { own, session }))
     }
 }
@@ -100,7 +104,9 @@ impl Offered {
         });
         match opened {
             Ok(peer) => {
+                fail_point!("upgrade.accept_taken");
                 framed.send_control(&Control::Commit.encode(), None)?;
+                fail_point!("upgrade.commit_queued");
                 Ok(Ok(Segments { own: self.own, peer }))
             }
             Err(why) => {

@@ -7,6 +7,8 @@ use super::{
     frames::{Control, Greeting, VERSION},
     greeting, is_ring, settle,
 };
+use strait_sync::fail_point;
+
 use crate::{
     error::{Error, Refusal},
     options::{CODEC_ANY, Options},
@@ -44,6 +46,7 @@ impl AwaitHello {
         };
         framed.send_control(&Control::Welcome(welcome).encode(), None)?;
         framed.flush()?;
+        fail_point!("handshake.welcome_sent");
         Ok(settle(&welcome, options, hello.ring_bytes))
     }
 }
@@ -108,14 +111,17 @@ impl Ready {
             }
             let peer = segment::open(fd, settled, session)
                 .map_err(|error| format!("the server could not take the client's segment: {error}"))?;
+            fail_point!("upgrade.offer_taken");
             let own = segment::create(settled, &self.service, segment::Side::Server, session)
                 .map_err(|error| format!("the server could not make its segment: {error}"))?;
             Ok(Segments { own, peer })
         });
         match made {
             Ok(segments) => {
+                fail_point!("upgrade.server_segment");
                 let frame = Control::Accept { total_bytes: segment::total_bytes(settled.own_ring_bytes), session };
                 framed.send_control(&frame.encode(), Some(Rider::Segment(segments.own.clone())))?;
+                fail_point!("upgrade.accept_queued");
                 Ok(Ok(Accepted { segments }))
             }
             Err(reason) => {
@@ -129,7 +135,9 @@ impl Ready {
 impl Accepted {
     /// Queues `Switched`: the server's last bytes on the socket that are not doorbells.
     pub(crate) fn on_commit(self, framed: &mut Framed) -> Result<Segments, Error> {
+        fail_point!("upgrade.commit_taken");
         framed.send_control(&Control::Switched.encode(), None)?;
+        fail_point!("upgrade.switched_queued");
         Ok(self.segments)
     }
 }

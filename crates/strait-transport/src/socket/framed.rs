@@ -4,6 +4,8 @@ use std::{collections::VecDeque, io, sync::Arc};
 
 use strait_frame::{ENVELOPE_BYTES, Envelope};
 
+use strait_sync::fail_point;
+
 use crate::{
     buffer::Buffer,
     error::{Error, SendError},
@@ -295,7 +297,9 @@ impl Framed {
             match fds::send(self.link.fd(), &self.output[self.sent..end], rider) {
                 Ok(sent) => {
                     self.sent += sent;
+                    fail_point!("socket.sent");
                     if with_fd && sent > 0 {
+                        fail_point!("socket.descriptor_sent");
                         self.riders.pop_front();
                     }
                 }

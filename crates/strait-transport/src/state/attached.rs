@@ -3,7 +3,7 @@
 use std::{os::fd::OwnedFd, sync::Arc};
 
 use strait_region::{Header, OwnRegion, PeerRegion};
-use strait_sync::HonestPeer;
+use strait_sync::{HonestPeer, fail_point};
 
 use super::{
     KIND_STATE, StateMemory, StateReader,
@@ -67,6 +67,7 @@ impl Attached {
         self.own_pin = match pin::create(service) {
             Ok(region) => {
                 let region = Arc::new(region);
+                fail_point!("pin.made");
                 send(framed, KIND_PIN, &region, (0, 0))?;
                 Ok(OwnPin { region, trust })
             }
@@ -91,7 +92,10 @@ impl Attached {
             other => Err(format!("a segment of kind {other}, expected {KIND_PIN} (a pin)")),
         });
         match opened {
-            Ok(region) => self.their_pin = Some(region),
+            Ok(region) => {
+                fail_point!("pin.taken");
+                self.their_pin = Some(region);
+            }
             Err(reason) => tracing::warn!(target: "strait", reason, "a client's pin was not taken"),
         }
     }
@@ -102,6 +106,7 @@ impl Attached {
     pub(crate) fn send_state(&mut self, framed: &mut Framed) -> Result<(), Error> {
         let Some(memory) = &self.ours else { return Ok(()) };
         let granted = self.their_pin.take().is_some_and(|pin| memory.grant(pin));
+        fail_point!("pin.granted");
         // 61 at most.
         let max_pins = memory.pins.pins() as u8;
         send(framed, KIND_STATE, &memory.region, (granted.into(), max_pins))
@@ -134,6 +139,7 @@ impl Attached {
             (Ok(_), 0) => Err(NoPin::Refused { max_pins: extra.max_pins.into() }),
             (own_pin, _) => own_pin,
         };
+        fail_point!("state.taken");
         self.theirs = Some(opened.map(|mut reader| {
             reader.set_pin(granted);
             reader

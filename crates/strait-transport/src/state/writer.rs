@@ -9,7 +9,7 @@ use std::{
 
 use strait_region::{Header, OwnRegion, PeerRegion};
 use strait_seqlock::snapshot::{Geometry, PinTable, Reader, Writer};
-use strait_sync::WordsMut;
+use strait_sync::{WordsMut, fail_point};
 
 use super::{
     BASE_VERSION, KIND_STATE, MAX_BASE_VERSION, SLOTS, SNAPSHOT, STATE_LAYOUT_HASH, StateMemory, StateReader, misfit,
@@ -95,6 +95,7 @@ impl StateWriter {
         // ORDERING: Relaxed, both; nobody has the memory yet, and whoever gets it gets it by a message.
         region.store(SLOTS, geometry.slots() as u64, Ordering::Relaxed);
         region.store(BASE_VERSION, base_version, Ordering::Relaxed);
+        fail_point!("state.made");
         let region = Arc::new(region);
         // SAFETY: the memory was just made, is zero where the snapshot lies, can be written by this process alone (the seals),
         // and this is its only writer here: nothing else in this module stores to it any more.

@@ -7,7 +7,7 @@ mod wait;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use strait_sync::mutant;
+use strait_sync::{fail_point, mutant};
 
 use crate::{
     buffer,
@@ -363,6 +363,8 @@ impl Unix {
             // A control frame of one byte is never too large.
             _ => drop(self.framed.send_control(&Control::Close.encode(), None)),
         }
+        fail_point!("close.queued");
         self.flush();
+        fail_point!("close.sent");
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! Any of the first two states of a side can also go to Off: the connection stays on the socket.
 
-use strait_sync::mutant;
+use strait_sync::{fail_point, mutant};
 
 use super::Unix;
 use crate::{
@@ -154,6 +154,7 @@ impl Unix {
             }
             (Upgrade::HalfWay(mut ring), Control::Switched) => {
                 self.leave_socket(&mut ring)?;
+                fail_point!("upgrade.switched_taken");
                 self.upgrade = Upgrade::Switched(ring);
             }
             (_, control) => {
@@ -183,10 +184,12 @@ impl Unix {
         else {
             return;
         };
+        fail_point!("upgrade.last_frame_out");
         ring.bell().unmute();
         if mutant!(switch_forgets_that_it_was_closed, self.closed, false) {
             ring.close();
         }
+        fail_point!("upgrade.ring_open");
         if self.is_client {
             self.upgrade = Upgrade::HalfWay(ring);
         } else {

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use strait_sync::fail_point;
 use strait_transport::{Connection, Error, Interest, Message as Received, Transport};
 
 use super::{
@@ -79,6 +80,7 @@ impl Engine {
                 Role::Producer { key, .. } => seat.tell(self.ledger.progress(key)),
                 _ => Ok(()),
             };
+            fail_point!("queue.told");
             let outcome = told.and_then(|()| seat.publish()).map(|()| false);
             worked |= self.settle(index, outcome);
         }
@@ -106,6 +108,7 @@ impl Engine {
                 key
             }
         };
+        fail_point!("queue.seated");
         if self.at.len() <= key.index() {
             self.at.resize(key.index() + 1, usize::MAX);
         }
@@ -131,6 +134,7 @@ impl Engine {
                 other => Err(format!("{other:?} from a worker")),
             }
             .map_err(corrupt)?;
+            fail_point!("queue.heard_worker");
             heard += 1;
         }
         if self.ledger.is_blocked(key) && self.seats[index].connection.is_ready(Interest::SPACE) {
@@ -172,6 +176,7 @@ impl Engine {
             word.skip(HEADER_BYTES);
             let bytes = word.len();
             self.ledger.push(key, sequence, word, bytes).map_err(corrupt)?;
+            fail_point!("queue.taken");
             heard += 1;
         }
         Ok(heard > 0)
@@ -185,6 +190,7 @@ impl Engine {
             let seat = &mut self.seats[index];
             let handed =
                 self.ledger.hand_out(key, |item, id, deliveries| seat.say(Message::Item { id, deliveries }, item));
+            fail_point!("queue.handed_out");
             worked |= !self.ledger.is_blocked(key);
             if handed.is_err() {
                 self.settle(index, handed.map(|()| true));
@@ -208,6 +214,7 @@ impl Engine {
             Role::Producer { key, .. } => self.ledger.leave_producer(key),
             Role::Worker { key } => self.ledger.lose_worker(key),
         }
+        fail_point!("queue.unseated");
         match error {
             Error::Closed => tracing::info!(target: "strait", "a participant of a queue left"),
             error => tracing::info!(target: "strait", %error, "a participant of a queue is gone"),

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use strait_sync::{
-    Ringer, Sleeper, Words, WordsMut, mutant,
+    Ringer, Sleeper, Words, WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -120,11 +120,13 @@ impl<T: FromBytes + IntoBytes, Own: WordsMut, Peer: Words> Consumer<T, Own, Peer
         }
         for value in &mut values[..count] {
             self.copy_out(value);
+            fail_point!("slots.taken");
             self.head = self.head.wrapping_add(1);
         }
         // ORDERING: Release; pairs with the acquire fence in `Producer::refresh_head`. The values before it were read before.
         let order = mutant!(shared_head_relaxed, Ordering::Release, Ordering::Relaxed);
         self.own.store(self.own_control + control::HEAD, self.head, order);
+        fail_point!("slots.released");
         Ok(count)
     }
 
@@ -201,17 +203,23 @@ impl<T: FromBytes + IntoBytes, Own: WordsMut, Peer: Words> Consumer<T, Own, Peer
     /// [`is_abandoned`](Self::is_abandoned)) after it, and only then sleep.
     pub fn arm_data(&mut self) {
         self.sleeper.arm(&self.own, self.own_control + control::DATA_TICKET);
+        fail_point!("slots.data_armed");
     }
 
     /// Shows that this end is awake again. Does nothing where it was not armed.
     pub fn disarm_data(&mut self) {
         self.sleeper.disarm(&self.own, self.own_control + control::DATA_TICKET);
+        fail_point!("slots.data_disarmed");
     }
 
     /// Whether the producer sleeps until there is room and must be woken now. Ask after popping; true once per sleep.
     #[inline]
     pub fn must_ring_space(&mut self) -> bool {
-        self.ringer.must_ring(&self.peer, self.ring.control() + control::SPACE_TICKET)
+        let must_ring = self.ringer.must_ring(&self.peer, self.ring.control() + control::SPACE_TICKET);
+        if must_ring {
+            fail_point!("slots.space_due");
+        }
+        must_ring
     }
 }
 
@@ -239,6 +247,7 @@ impl<T, Own: WordsMut, Peer: Words> Drop for Consumer<T, Own, Peer> {
         if !unwinding() {
             // ORDERING: Relaxed; a flag from which nothing follows but that the producer stops.
             self.own.store(self.own_control + control::CONSUMER_CLOSED, 1, Ordering::Relaxed);
+            fail_point!("slots.consumer_closed");
         }
     }
 }

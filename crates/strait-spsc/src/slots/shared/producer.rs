@@ -3,7 +3,7 @@
 use core::fmt;
 
 use strait_sync::{
-    Ringer, Sleeper, Words, WordsMut, mutant,
+    Ringer, Sleeper, Words, WordsMut, fail_point, mutant,
     primitive::{Ordering, fence},
 };
 use zerocopy::{Immutable, IntoBytes};
@@ -135,11 +135,13 @@ impl<T: IntoBytes + Immutable, Own: WordsMut, Peer: Words> Producer<T, Own, Peer
         }
         for value in &values[..count] {
             self.own.copy_in(self.ring.slot(self.tail), value.as_bytes());
+            fail_point!("slots.filled");
             self.tail = self.tail.wrapping_add(1);
         }
         // ORDERING: Release; pairs with the acquire fence in `Consumer::refresh_tail`. The values before it were written before.
         let order = mutant!(shared_tail_relaxed, Ordering::Release, Ordering::Relaxed);
         self.own.store(self.ring.control() + control::TAIL, self.tail, order);
+        fail_point!("slots.published");
         Ok(count)
     }
 
@@ -212,17 +214,23 @@ impl<T: IntoBytes + Immutable, Own: WordsMut, Peer: Words> Producer<T, Own, Peer
     /// [`is_abandoned`](Self::is_abandoned)) after it, and only then sleep.
     pub fn arm_space(&mut self) {
         self.sleeper.arm(&self.own, self.ring.control() + control::SPACE_TICKET);
+        fail_point!("slots.space_armed");
     }
 
     /// Shows that this end is awake again. Does nothing where it was not armed.
     pub fn disarm_space(&mut self) {
         self.sleeper.disarm(&self.own, self.ring.control() + control::SPACE_TICKET);
+        fail_point!("slots.space_disarmed");
     }
 
     /// Whether the consumer sleeps until there is data and must be woken now. Ask after pushing; true once per sleep.
     #[inline]
     pub fn must_ring_data(&mut self) -> bool {
-        self.ringer.must_ring(&self.peer, self.peer_control + control::DATA_TICKET)
+        let must_ring = self.ringer.must_ring(&self.peer, self.peer_control + control::DATA_TICKET);
+        if must_ring {
+            fail_point!("slots.data_due");
+        }
+        must_ring
     }
 }
 
@@ -257,6 +265,7 @@ impl<T, Own: WordsMut, Peer: Words> Drop for Producer<T, Own, Peer> {
             // ORDERING: Release; pairs with the acquire fence in `Consumer::find_more`, whose second look then sees every value.
             let order = mutant!(shared_close_relaxed, Ordering::Release, Ordering::Relaxed);
             self.own.store(self.ring.control() + control::PRODUCER_CLOSED, 1, order);
+            fail_point!("slots.producer_closed");
         }
     }
 }
