@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Instant};
 
-use crate::{bench, demo, failure::Failure, loom, no_std, run, test, tidy};
+use crate::{bench, crash, demo, failure::Failure, loom, no_std, run, test, tidy};
 
 /// What a step runs.
 type Run = fn() -> Result<(), Failure>;
@@ -43,6 +43,7 @@ const STEPS: &[(&str, Run)] = &[
         }
         Ok(())
     }),
+    ("crash", || crash::run(&crash::Args::short())),
     ("test", test::run),
 ];
 

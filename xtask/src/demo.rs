@@ -4,7 +4,6 @@ mod child;
 mod phase;
 mod programs;
 mod progress;
-mod screen;
 mod table;
 mod tally;
 
@@ -15,10 +14,9 @@ use std::{
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, screen::Screen};
 use phase::Phase;
 use programs::Programs;
-use screen::Screen;
 
 /// See a service upgrade itself to shared memory, with numbers.
 ///

@@ -2,11 +2,13 @@
 
 mod bench;
 mod ci;
+mod crash;
 mod demo;
 mod failure;
 mod loom;
 mod no_std;
 mod run;
+mod screen;
 mod test;
 mod tidy;
 
@@ -27,6 +29,7 @@ use clap::{Parser, Subcommand};
         cargo xtask test                  run the tests\n  \
         cargo xtask loom strait-spsc      model check one crate\n  \
         cargo xtask bench rpc --quick     one scenario of the benchmarks, briefly\n  \
+        cargo xtask crash                 end a process at each step of each protocol, and check what is left\n  \
         cargo xtask ci                    everything that a change has to pass"
 )]
 struct Cli {
@@ -43,6 +46,7 @@ enum Command {
     Ci,
     Loom(loom::Args),
     Bench(bench::Args),
+    Crash(crash::Args),
     /// Check the rules of the house that no compiler checks.
     ///
     /// Every crate has a README, no unfinished code, every `unsafe` says why it is sound, every atomic ordering says why
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Loom(args) => loom::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Crash(args) => crash::run(&args),
         Command::Tidy => tidy::run(),
     };
     match outcome {

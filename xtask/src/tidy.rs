@@ -90,7 +90,7 @@ fn crate_has_what_it_needs(root: &Path, directory: &Path) -> Vec<Finding> {
 }
 
 /// The Rust and Markdown files below `root`, relative to it; without what is built and what is hidden.
-fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(crate) fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![root.to_path_buf()];
     while let Some(directory) = directories.pop() {

@@ -15,10 +15,9 @@ use super::{
     child::{Child, Heard, Said},
     programs::Programs,
     progress::Progress,
-    screen::Screen,
     tally::Tally,
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, screen::Screen};
 
 /// How long the exchange may take to open its service, and to close it.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{screen::Screen, table, tally::Tally};
-use crate::failure::Failure;
+use super::{table, tally::Tally};
+use crate::{failure::Failure, screen::Screen};
 
 /// Up to so many clients, each one's upgrade is a line of its own.
 const TOLD_APART: usize = 16;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 /// Standard output.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     visible: bool,
     terminal: bool,
     live: usize,
@@ -11,36 +11,36 @@ pub(super) struct Screen {
 
 impl Screen {
     /// A screen that shows nothing unless `visible`, and draws lines anew only on a `terminal`.
-    pub(super) fn new(visible: bool, terminal: bool) -> Self {
+    pub(crate) fn new(visible: bool, terminal: bool) -> Self {
         Self { visible, terminal, live: 0 }
     }
 
     /// A line that stays.
-    pub(super) fn line(&mut self, text: &str) {
+    pub(crate) fn line(&mut self, text: &str) {
         self.write(&[text.to_owned()], false);
     }
 
     /// What a child complains of: shown, or where nothing is shown, on standard error.
-    pub(super) fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         if self.visible { self.line(text) } else { eprintln!("{text}") }
     }
 
     /// A line that says how it goes, where no live lines do.
-    pub(super) fn unless_live(&mut self, text: &str) {
+    pub(crate) fn unless_live(&mut self, text: &str) {
         if !self.terminal {
             self.line(text);
         }
     }
 
     /// Lines that the next ones replace; on a terminal only.
-    pub(super) fn live(&mut self, lines: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn live(&mut self, lines: impl FnOnce() -> Vec<String>) {
         if self.visible && self.terminal {
             self.write(&lines(), true);
         }
     }
 
     /// Keeps the lines that were last drawn.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         self.live = 0;
     }
 
