@@ -43,6 +43,16 @@ fn control(stream: &mut UnixStream) -> Vec<u8> {
     payload
 }
 
+/// What a client says that speaks no codec in particular.
+fn hello() -> Vec<u8> {
+    let mut hello = vec![HELLO, 1, STREAM, CODEC_ANY];
+    hello.extend_from_slice(&CHECKSUMS_AND_TIMESTAMPS.to_le_bytes());
+    hello.extend_from_slice(&0u64.to_le_bytes());
+    hello.extend_from_slice(&[64u32, 16].map(u32::to_le_bytes).concat());
+    hello.extend_from_slice(&(16u64 << 10).to_le_bytes());
+    hello
+}
+
 /// A message of a stream: its number, nothing dropped, its body.
 fn message(sequence: u64, body: &[u8]) -> Vec<u8> {
     frame(0, &[&sequence.to_le_bytes()[..], &0u64.to_le_bytes(), body].concat())
@@ -54,12 +64,7 @@ fn a_damaged_message_of_a_stream_is_left_out_told_by_the_next_one_and_counted() 
     let binding = <Consumer>::bind("lines", &scratch.config()).unwrap();
     let mut peer = UnixStream::connect(binding.path()).unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut hello = vec![HELLO, 1, STREAM, CODEC_ANY];
-    hello.extend_from_slice(&CHECKSUMS_AND_TIMESTAMPS.to_le_bytes());
-    hello.extend_from_slice(&0u64.to_le_bytes());
-    hello.extend_from_slice(&[64u32, 16].map(u32::to_le_bytes).concat());
-    hello.extend_from_slice(&(16u64 << 10).to_le_bytes());
-    peer.write_all(&frame(CONTROL, &hello)).unwrap();
+    peer.write_all(&frame(CONTROL, &hello())).unwrap();
     let mut consumer = binding.accept_timeout(PATIENCE).unwrap();
     assert_eq!(control(&mut peer)[0], WELCOME);
     let mut damaged = message(1, b"two");
@@ -70,6 +75,27 @@ fn a_damaged_message_of_a_stream_is_left_out_told_by_the_next_one_and_counted() 
     assert_eq!((&*next, next.lost_before()), (&b"three"[..], 1));
     let stats = consumer.stats();
     assert_eq!((stats.received, stats.lost, stats.lost_by_choice, stats.connection.checksum_errors), (2, 1, 0, 1));
+}
+
+#[test]
+fn messages_of_a_clock_that_is_ahead_or_goes_back_come_all_and_are_of_no_age() {
+    let scratch = Scratch::new();
+    let binding = <Consumer>::bind("lines", &scratch.config()).unwrap();
+    let mut peer = UnixStream::connect(binding.path()).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.write_all(&frame(CONTROL, &hello())).unwrap();
+    let mut consumer = binding.accept_timeout(PATIENCE).unwrap();
+    assert_eq!(control(&mut peer)[0], WELCOME);
+    for (sequence, timestamp) in [u64::MAX, u64::MAX - 1, strait_frame::now_micros() + 60_000_000].iter().enumerate() {
+        let mut sent = message(sequence as u64, b"when?");
+        sent[4..12].copy_from_slice(&timestamp.to_le_bytes());
+        peer.write_all(&sent).unwrap();
+        let received = consumer.recv_timeout(PATIENCE).unwrap().unwrap();
+        assert_eq!(
+            (received.timestamp(), received.age(), &*received),
+            (*timestamp, Some(Duration::ZERO), &b"when?"[..])
+        );
+    }
 }
 
 /// Refuses so many clients, as a server of version 9 does.

@@ -3,7 +3,7 @@
 mod support;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use strait_region::{CreateError, Expected, Header, OpenError, OwnRegion, PeerRegion};
+use strait_region::{CreateError, Expected, Header, NamedError, NamedRegion, OpenError, OwnRegion, PeerRegion, Place};
 use strait_sync::Words;
 use support::{expected, header, in_child, own, sent};
 
@@ -63,6 +63,45 @@ fn the_limit_for_files_is_an_error_and_not_a_deadly_signal() {
         lower(Resource::Fsize, 16 * 1024);
         let error = OwnRegion::create("strait-region:test", &header()).unwrap_err();
         assert!(matches!(error, CreateError::FileSizeLimit { bytes: 32768, max: 16384 }));
+    });
+}
+
+/// Mounts a file system of so many kilobytes, in memory, over `directory`, for this process alone. False where that is not allowed.
+fn mount_small(directory: &std::path::Path, kilobytes: u32) -> bool {
+    let target = std::ffi::CString::new(directory.as_os_str().as_encoded_bytes()).unwrap();
+    let options = std::ffi::CString::new(format!("size={kilobytes}k")).unwrap();
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    // SAFETY: a system call without pointers; the process has one thread, which `in_child` has forked.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } == 0;
+    let mapped = unshared
+        && std::fs::write("/proc/self/setgroups", "deny").is_ok()
+        && std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).is_ok()
+        && std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).is_ok();
+    let tmpfs = c"tmpfs".as_ptr();
+    // SAFETY: all strings end with a zero and outlive the call.
+    mapped && unsafe { libc::mount(tmpfs, target.as_ptr(), tmpfs, 0, options.as_ptr().cast()) } == 0
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_leaves_nothing_and_goes_when_there_is_room_again() {
+    let directory = tempfile::tempdir().unwrap();
+    in_child(|| {
+        if !mount_small(directory.path(), 64) {
+            eprintln!("skipped: this user may not mount a file system in a namespace");
+            return;
+        }
+        let place = Place::directory(directory.path());
+        let filler = directory.path().join("filler");
+        std::fs::write(&filler, vec![1; 48 << 10]).unwrap();
+        for _ in 0..3 {
+            let error = NamedRegion::create(&place, "a", &header()).unwrap_err();
+            let NamedError::Io { operation: "allocating the memory of the region", source } = error else { panic!() };
+            assert_eq!(source.raw_os_error(), Some(libc::ENOSPC));
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
+        std::fs::remove_file(&filler).unwrap();
+        let region = NamedRegion::create(&place, "a", &header()).unwrap();
+        assert_eq!(region.load(8) as u32, 1, "a whole header");
     });
 }
 

@@ -27,7 +27,12 @@ use support::{
 
 #[test]
 fn roles() {
-    play(&[("exhausted_client", exhausted_client), ("exhausted_server", exhausted_server)]);
+    play(&[
+        ("exhausted_client", exhausted_client),
+        ("exhausted_server", exhausted_server),
+        ("cramped_client", cramped_client),
+        ("cramped_server", cramped_server),
+    ]);
 }
 
 fn bind(scratch: &Scratch) -> Listener {
@@ -129,6 +134,95 @@ fn a_server_without_descriptors_at_the_offer_or_at_its_accept_stays_on_the_socke
     assert_eq!(connection.fallback_reason(), Some(&*reason));
     assert_eq!(connection.transport(), TransportKind::Socket);
     server.tell("end");
+    server.finish();
+}
+
+/// Rings that are large beside what is left of the address space.
+fn roomy(dir: &Path) -> Options {
+    Options { ring_bytes: 16 << 20, ..options(dir) }
+}
+
+/// Leaves `spare` bytes of address space; `None` lifts the limit again.
+fn leave_address_space(spare: Option<u64>) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to `limit`, which outlives the call.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) }, 0);
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let used = pages.split(' ').next().unwrap().parse::<u64>().unwrap() * rustix::param::page_size() as u64;
+    limit.rlim_cur = spare.map_or(limit.rlim_max, |spare| used + spare);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+}
+
+/// Two connections, of which the first has no address space for its rings.
+fn cramped_client(dir: &Path) {
+    for spare in [Some(8 << 20), None] {
+        let mut connection = Connection::connect("pair", &roomy(dir)).unwrap();
+        leave_address_space(spare);
+        for number in 0..20 {
+            send(&mut connection, &pattern(number, 300)).unwrap();
+            assert_eq!(*receive(&mut connection).unwrap(), *pattern(number, 300));
+        }
+        say(&format!("{:?}", connection.transport()));
+        say(connection.fallback_reason().unwrap_or("none"));
+        hear();
+    }
+}
+
+/// The same from the other side.
+fn cramped_server(dir: &Path) {
+    let listener = Listener::bind("pair", &roomy(dir), None).unwrap();
+    say("ready");
+    for spare in [Some(8 << 20), None] {
+        let mut connection = accept(&listener);
+        leave_address_space(spare);
+        echo_twenty(&mut connection);
+        say(&format!("{:?}", connection.transport()));
+        say(connection.fallback_reason().unwrap_or("none"));
+        hear();
+    }
+}
+
+fn echo_twenty(connection: &mut Connection) {
+    for number in 0..20 {
+        let message = receive(connection).unwrap();
+        assert_eq!(*message, *pattern(number, 300));
+        send(connection, &message).unwrap();
+    }
+}
+
+#[test]
+fn a_client_without_address_space_stays_on_the_socket_and_the_next_connection_with_it_does_not() {
+    let scratch = Scratch::new();
+    let listener = Listener::bind("pair", &roomy(scratch.path()), None).unwrap();
+    let mut child = Child::start("cramped_client", scratch.path());
+    for (transport, words) in [("Socket", "could not make its segment"), ("Shared", "none")] {
+        let mut connection = accept(&listener);
+        echo_twenty(&mut connection);
+        child.expect(transport);
+        let reason = child.line();
+        assert!(reason.contains(words), "{reason}");
+        child.tell("next");
+    }
+    child.finish();
+}
+
+#[test]
+fn a_server_without_address_space_stays_on_the_socket_and_the_next_connection_with_it_does_not() {
+    let scratch = Scratch::new();
+    let mut server = Child::start("cramped_server", scratch.path());
+    server.expect("ready");
+    for (transport, words) in [("Socket", "could not take the client's segment"), ("Shared", "none")] {
+        let mut connection = Connection::connect("pair", &roomy(scratch.path())).unwrap();
+        for number in 0..20 {
+            send(&mut connection, &pattern(number, 300)).unwrap();
+            assert_eq!(*receive(&mut connection).unwrap(), *pattern(number, 300));
+        }
+        server.expect(transport);
+        let reason = server.line();
+        assert!(reason.contains(words), "{reason}");
+        server.tell("next");
+    }
     server.finish();
 }
 
