@@ -91,11 +91,18 @@ fn a_writer_that_ignores_a_pin_is_found_out() {
 
 #[test]
 fn nobody_takes_over_what_is_no_snapshot() {
-    let bare = bare();
-    bare.memory.store(control::LATEST, latest(1, 200), Ordering::Relaxed);
-    // SAFETY: nobody else writes the memory.
-    let refused = unsafe { Writer::take_over(bare.memory, bare.geometry) }.unwrap_err();
-    assert!(matches!(refused, TakeOverError::Corrupt(Corrupt { what: Violation::NoSuchSlot, .. })));
+    for (word, what) in [
+        (latest(1, 200), Violation::NoSuchSlot),
+        // Believed, its writer would soon publish versions that no reader believes.
+        (latest((1 << 55) - 1, 0), Violation::VersionTooHigh),
+        (latest((1 << 54) + 1, 0), Violation::VersionTooHigh),
+    ] {
+        let bare = bare();
+        bare.memory.store(control::LATEST, word, Ordering::Relaxed);
+        // SAFETY: nobody else writes the memory.
+        let refused = unsafe { Writer::take_over(bare.memory, bare.geometry) }.unwrap_err();
+        assert!(matches!(refused, TakeOverError::Corrupt(Corrupt { what: found, .. }) if found == what), "{refused:?}");
+    }
 }
 
 /// Words that are often nearly right.

@@ -227,6 +227,16 @@ impl Latest {
         Ok(Self { version, slot })
     }
 
+    /// Checks that whoever goes on from here does not come to versions that no reader believes: as many are left as a writer may
+    /// have used.
+    pub(super) fn check_room(self) -> Result<Self, Corrupt> {
+        let limit = Self::MAX_VERSION / 2;
+        if self.version > limit {
+            return Err(corrupt(Violation::VersionTooHigh, self.version, self.version, limit));
+        }
+        Ok(self)
+    }
+
     /// What the sequence of the slot is once the value is complete.
     #[inline]
     pub(super) fn complete(self) -> u64 {

@@ -97,7 +97,9 @@ impl<Own: WordsMut> Writer<Own, NoPins> {
     /// ```
     pub unsafe fn take_over(own: Own, geometry: Geometry) -> Result<Self, TakeOverError> {
         geometry.check(&own)?;
-        let latest = Latest::check(own.load(geometry.latest()), &geometry).map_err(TakeOverError::Corrupt)?;
+        let latest = Latest::check(own.load(geometry.latest()), &geometry)
+            .and_then(Latest::check_room)
+            .map_err(TakeOverError::Corrupt)?;
         // ORDERING: Acquire; pairs with the release store of LATEST in `publish`: the stores of the last writer come
         // before those of this one.
         fence(Ordering::Acquire);
