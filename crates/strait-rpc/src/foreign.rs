@@ -1,5 +1,7 @@
 //! Text that a peer sent: it ends up in errors, and those in logs and on terminals.
 
+use strait_transport::is_obeyed;
+
 /// Longest text of a peer's in an error, in characters.
 const MAX_CHARS: usize = 512;
 
@@ -24,12 +26,6 @@ pub(crate) fn tame_to(text: &str, max: usize) -> String {
         tamed.push('\u{2026}');
     }
     tamed
-}
-
-/// Source: Unicode Standard Annex 9, section 2 (directional formatting characters).
-fn is_obeyed(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ mod error;
 #[cfg(not(strait_loom))]
 mod event;
 mod foreign;
+#[doc(hidden)]
+pub mod fuzz;
 mod header;
 #[cfg(not(strait_loom))]
 mod json;

@@ -55,6 +55,10 @@ mod event;
 #[cfg(strait_loom)]
 #[path = "modelled/event.rs"]
 mod event;
+mod foreign;
+#[cfg(not(strait_loom))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg_attr(strait_loom, allow(dead_code))]
 mod handshake;
 #[cfg(not(strait_loom))]
@@ -95,6 +99,8 @@ mod waiting;
 
 pub use connection::Connection;
 pub use error::{Blame, Error, Refusal, SendError};
+#[doc(hidden)]
+pub use foreign::is_obeyed;
 pub use limits::Limits;
 #[cfg(not(strait_loom))]
 pub use listener::{Incoming, Listener, socket_path};

@@ -108,6 +108,8 @@ pub(crate) enum Refused {
         "its ring has {found} bytes and its records start at multiples of {found_align}; the handshake settled {expected} and {expected_align}"
     )]
     Ring { found: u64, found_align: u32, expected: u64, expected_align: u32 },
+    #[error("its largest message has {found} bytes; that of its ring has {expected}")]
+    MaxMessage { found: u64, expected: u64 },
 }
 
 /// Opens the peer's segment after every check.
@@ -124,6 +126,10 @@ pub(crate) fn open(fd: OwnedFd, settled: &Settled, session: [u8; 16]) -> Result<
     let expected_align = settled.record_align_bytes;
     if found != expected || found_align != expected_align || region.header().total_bytes != total_bytes(expected) {
         return Err(Refused::Ring { found, found_align, expected, expected_align });
+    }
+    let (found, expected) = (region.header().max_message_bytes, max_message_bytes(expected) as u64);
+    if found != expected {
+        return Err(Refused::MaxMessage { found, expected });
     }
     Ok(Arc::new(region))
 }

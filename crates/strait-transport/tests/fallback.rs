@@ -281,6 +281,7 @@ fn bad_segments() -> Vec<(&'static str, &'static str, Vec<OwnedFd>)> {
         ("another kind", "kind", vec![with(|header| header.kind = 2)]),
         ("another ring", "ring", vec![with(|header| header.ring_capacity_bytes /= 2)]),
         ("another alignment", "16", vec![with(|header| header.record_align_bytes = 64)]),
+        ("another largest message", "largest message", vec![with(|header| header.max_message_bytes -= 16)]),
     ]
 }
 

@@ -5,7 +5,10 @@ use zerocopy::{
     little_endian::{U16, U32, U64},
 };
 
-use crate::error::{Error, Refusal};
+use crate::{
+    error::{Error, Refusal},
+    foreign,
+};
 
 /// Version of the protocol. A peer with another one is refused.
 pub(crate) const VERSION: u8 = 1;
@@ -154,7 +157,7 @@ impl Control {
             Self::Commit => vec![kind::COMMIT],
             Self::Decline { reason } => {
                 let mut bytes = vec![kind::DECLINE];
-                bytes.extend_from_slice(&reason.as_bytes()[..reason.len().min(1024)]);
+                bytes.extend_from_slice(cut(reason).as_bytes());
                 bytes
             }
             Self::Switched => vec![kind::SWITCHED],
@@ -193,6 +196,10 @@ impl Control {
                 })
             }
             kind::COMMIT => exact(1).map(|()| Self::Commit),
+            kind::DECLINE if bytes.len() - 1 > MAX_REASON_BYTES => {
+                let found = bytes.len() - 1;
+                Err(Error::corrupt(format!("a reason of {found} bytes, expected at most {MAX_REASON_BYTES}")))
+            }
             kind::DECLINE => Ok(Self::Decline { reason: printable(&bytes[1..]) }),
             kind::SWITCHED => exact(1).map(|()| Self::Switched),
             kind::CLOSE => exact(1).map(|()| Self::Close),
@@ -201,10 +208,19 @@ impl Control {
     }
 }
 
-/// A peer's text, made fit for a log: one line, no control characters, at most 1,024 characters.
+/// The longest reason of a `Decline`.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// As much of a reason as has room, in whole characters.
+fn cut(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)]
+}
+
+/// A peer's text, made fit for a log: one line, without what a terminal obeys, and as short as what it may send.
 fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().take(1024).map(|c| if c.is_control() { '?' } else { c }).collect()
+    let text: String =
+        String::from_utf8_lossy(bytes).chars().map(|c| if foreign::is_obeyed(c) { '?' } else { c }).collect();
+    cut(&text).to_owned()
 }
 
 impl Greeting {
@@ -362,9 +378,22 @@ mod tests {
 
     #[test]
     fn control_characters_of_a_peer_do_not_reach_the_log() {
-        let frame = Control::Decline { reason: "a\u{1b}[31m\nb".into() };
+        let frame = Control::Decline { reason: "a\u{1b}[31m\nb\u{202e}c".into() };
         let Control::Decline { reason } = Control::decode(&frame.encode()).unwrap() else { panic!("no Decline") };
-        assert_eq!(reason, "a?[31m?b");
+        assert_eq!(reason, "a?[31m?b?c");
+    }
+
+    #[test]
+    fn a_reason_is_whole_characters_and_no_longer_than_it_may_be() {
+        // Each byte that is no text takes three once it is told.
+        let bytes = [&[kind::DECLINE][..], b"x", &[0xFF; 1023]].concat();
+        let frame = Control::decode(&bytes).unwrap();
+        assert_eq!(Control::decode(&frame.encode()).unwrap(), frame);
+        assert!(matches!(&frame, Control::Decline { reason } if reason.len() == 1024));
+        let long = Control::Decline { reason: "\u{e4}".repeat(600) + "x" }.encode();
+        assert_eq!((long.len(), std::str::from_utf8(&long[1..]).is_ok()), (1025, true));
+        let too_long = [&[kind::DECLINE][..], &[b'x'; 1025]].concat();
+        assert!(matches!(Control::decode(&too_long), Err(Error::Corrupt { .. })));
     }
 
     proptest! {
