@@ -5,9 +5,13 @@ mod ci;
 mod crash;
 mod demo;
 mod failure;
+mod fuzz;
+mod hostile;
 mod loom;
+mod nightly;
 mod no_std;
 mod run;
+mod sanitize;
 mod screen;
 mod test;
 mod tidy;
@@ -30,6 +34,8 @@ use clap::{Parser, Subcommand};
         cargo xtask loom strait-spsc      model check one crate\n  \
         cargo xtask bench rpc --quick     one scenario of the benchmarks, briefly\n  \
         cargo xtask crash                 end a process at each step of each protocol, and check what is left\n  \
+        cargo xtask hostile               peers that lie, against servers with honest clients\n  \
+        cargo xtask fuzz --seconds 10     every fuzz target, briefly\n  \
         cargo xtask ci                    everything that a change has to pass"
 )]
 struct Cli {
@@ -47,6 +53,9 @@ enum Command {
     Loom(loom::Args),
     Bench(bench::Args),
     Crash(crash::Args),
+    Fuzz(fuzz::Args),
+    Hostile(hostile::Args),
+    Sanitize(sanitize::Args),
     /// Check the rules of the house that no compiler checks.
     ///
     /// Every crate has a README, no unfinished code, every `unsafe` says why it is sound, every atomic ordering says why
@@ -64,6 +73,9 @@ fn main() -> ExitCode {
         Command::Loom(args) => loom::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Crash(args) => crash::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Hostile(args) => hostile::run(&args),
+        Command::Sanitize(args) => sanitize::run(&args),
         Command::Tidy => tidy::run(),
     };
     match outcome {

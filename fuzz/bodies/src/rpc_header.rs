@@ -1,0 +1,7 @@
+//! The rpc header: strict, and the same bytes again.
+
+pub(crate) fn body(bytes: &[u8]) {
+    if let Ok(again) = strait::rpc::fuzz::header(bytes) {
+        assert_eq!(again[..], bytes[..again.len()], "what is accepted encodes to the same bytes");
+    }
+}

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (strait_fuzz_bodies::target("region_attach").expect("it is there").body)(bytes));
