@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks.
 
+mod licences;
 mod links;
 mod rules;
 mod source;
@@ -35,6 +36,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     let (mut findings, files) =
         check(&root).map_err(|error| Failure::because(format!("cannot read {}", root.display()), error))?;
     findings.extend(trees::check()?);
+    findings.extend(licences::check()?);
     for finding in &findings {
         println!("{finding}");
     }
