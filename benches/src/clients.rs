@@ -18,13 +18,16 @@ use strait::rpc::{
 };
 
 use crate::{
-    engine::{Engine, Peer, Role, Side, cpu_nanos, spawn},
+    cost::cpu_nanos,
+    engine::{Engine, Peer, Role, Side, spawn},
+    progress::Progress,
     report::median,
+    rows::JsonRow,
     rpc::{
         Answer, Echo, Meeting, RoundTrip, SERVICE, SHORT, archives, check, options, others, runtime, serve_async,
         serve_blocking, unless_gone,
     },
-    runner::{JsonRow, Plan},
+    runner::Plan,
 };
 
 /// The engines: how the server serves and how the clients call.
@@ -44,6 +47,10 @@ const NAMES: [&str; 9] = [
 
 /// The engine that others are compared with.
 const REFERENCE: &str = "strait-shm-blocking";
+
+/// Those of the engines that stand beside others with the most clients.
+const WITH_MANY: [&str; 4] =
+    ["strait-socket-blocking", "strait-shm-blocking", "strait-shm-async", "strait-shm-polling"];
 
 /// Clients at a time.
 const CLIENTS: [usize; 3] = [1, 16, 64];
@@ -80,7 +87,11 @@ pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
     let mut held = true;
     for (payload_bytes, suffix) in [(64, ""), (20_000, ""), (20_000, SHORT)] {
         for clients in CLIENTS {
+            if plan.quick && (clients != 16 || payload_bytes == 64) {
+                continue;
+            }
             let ours = NAMES.into_iter().filter(|name| suffix.is_empty() || !name.contains(archives::PART));
+            let ours = ours.filter(|name| clients < 64 || WITH_MANY.contains(name));
             let others = others(peers).filter(|way| way.max_clients >= clients).map(|way| way.name);
             let names = ours.chain(others).map(|name| format!("{name}{suffix}"));
             let names: Vec<String> =
@@ -94,19 +105,22 @@ pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
 /// Runs engines in turn, so that each has its share of the machine's moods.
 fn run_in_turn(plan: &Plan, names: &[String], payload_bytes: usize, clients: usize, suffix: &str, json: bool) -> bool {
     let mut sums: Vec<Vec<Option<Sum>>> = vec![Vec::new(); names.len()];
+    let mut progress = Progress::new("clients", names.len() * plan.runs as usize);
     for run in 1..=plan.runs {
         for (name, sums) in names.iter().zip(&mut sums) {
             let label = format!("{name}-{clients}");
+            progress.step(&format!("{label} {payload_bytes} B, run {run} of {}", plan.runs));
             let engine = Engine { scenario: "clients".into(), name: name.clone(), payload_bytes };
             let sum = measure(plan, engine, clients).inspect_err(|error| {
                 eprintln!("failed: {label} {payload_bytes} B: {error}");
             });
-            if let (true, Ok(sum)) = (json, &sum) {
-                print(&label, payload_bytes, *sum, run);
+            if let Ok(sum) = &sum {
+                put(&label, payload_bytes, *sum, run);
             }
             sums.push(sum.ok());
         }
     }
+    drop(progress);
     if !json {
         let reference = names.iter().position(|name| *name == format!("{REFERENCE}{suffix}"));
         let reference = reference.map_or_else(Vec::new, |index| sums[index].clone());
@@ -140,10 +154,10 @@ fn print_row(label: &str, payload_bytes: usize, sums: &[Option<Sum>], reference:
     );
 }
 
-fn print(engine: &str, payload_bytes: usize, sum: Sum, run: u32) {
+fn put(engine: &str, payload_bytes: usize, sum: Sum, run: u32) {
     let values = [("requests_per_s", sum.requests_per_s, "1/s"), ("cpu_us_per_request", sum.cpu_us_per_request, "us")];
     for (metric, value, unit) in values {
-        JsonRow { scenario: "clients", engine, payload_bytes, metric, value, unit, run }.print();
+        JsonRow { scenario: "clients", engine, payload_bytes, metric, value, unit, run }.put();
     }
 }
 

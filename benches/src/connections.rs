@@ -15,10 +15,13 @@ use serde::{Deserialize, Serialize};
 use strait::{TransportKind, rpc::blocking::Client};
 
 use crate::{
-    engine::{Engine, Peer, Role, Side, cpu_nanos, run_client},
+    cost::cpu_nanos,
+    engine::{Engine, Peer, Role, Side, run_client},
+    progress::Progress,
     report::median,
+    rows::JsonRow,
     rpc::{self, Echo, Meeting, RoundTrip, SERVICE, check, options, others, unless_gone},
-    runner::{JsonRow, Plan},
+    runner::Plan,
 };
 
 const NAMES: [&str; 4] = ["strait-socket-blocking", "strait-shm-blocking", "strait-shm-async", "strait-shm-small"];
@@ -57,16 +60,15 @@ pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
     let many = others(peers).filter(|way| way.max_clients >= IDLE).map(|way| way.name);
     let names: Vec<&str> = NAMES.into_iter().chain(many).filter(|name| plan.chooses(name, PAYLOAD_BYTES)).collect();
     let mut costs = vec![Vec::new(); names.len()];
+    let mut progress = Progress::new("connections", names.len() * plan.runs as usize);
     for run in 1..=plan.runs {
         for (name, costs) in names.iter().zip(&mut costs) {
+            progress.step(&format!("{name}, run {run} of {}", plan.runs));
             match measure(plan, name) {
                 Ok(found) => {
-                    if json {
-                        for (metric, unit, of) in COLUMNS {
-                            let (scenario, engine, value) = ("connections", *name, of(&found));
-                            JsonRow { scenario, engine, payload_bytes: PAYLOAD_BYTES, metric, value, unit, run }
-                                .print();
-                        }
+                    for (metric, unit, of) in COLUMNS {
+                        let (scenario, engine, value) = ("connections", *name, of(&found));
+                        JsonRow { scenario, engine, payload_bytes: PAYLOAD_BYTES, metric, value, unit, run }.put();
                     }
                     costs.push(found);
                 }
@@ -74,6 +76,7 @@ pub(crate) fn run(plan: &Plan, peers: &[RoundTrip], json: bool) -> bool {
             }
         }
     }
+    drop(progress);
     if !json {
         println!("\nconnections: connecting, and {IDLE} idle ones; median of {} runs\n", plan.runs);
         print!("{:<28}", "engine");
@@ -201,7 +204,7 @@ fn sum(processes: [u32; 2], of: impl Fn(u32) -> Result<f64, Box<dyn Error>>) -> 
 }
 
 /// Proportional set size of a process. Source: proc_pid_smaps(5).
-fn memory_kib(pid: u32) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn memory_kib(pid: u32) -> Result<f64, Box<dyn Error>> {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse()?)

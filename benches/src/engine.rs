@@ -2,14 +2,21 @@
 
 use std::{
     error::Error,
-    path::Path,
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Peers, clients, connections, floors, pin, queue, rpc, runner::Plan, state, stream, wake};
+use crate::{
+    Peers, clients, connections,
+    cost::{Cost, Meter},
+    floors, instructions, pin, queue, rpc,
+    runner::Plan,
+    slow, state,
+    stream::{self, OneWay},
+    wake,
+};
 
 /// One engine with one payload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,22 +51,27 @@ pub(crate) struct Measured {
     pub(crate) rtt_p999: f64,
     pub(crate) rtt_max: f64,
     pub(crate) requests_per_s: f64,
-    pub(crate) samples: usize,
+    pub(crate) messages: usize,
+    /// Of client and server together.
+    pub(crate) cost: Cost,
     pub(crate) transport: String,
 }
 
 /// Round trips while time lasts.
-pub(crate) struct Samples {
+pub(crate) struct Samples<'a> {
     nanos: Vec<u32>,
+    meter: Meter<'a>,
     start: Instant,
     until: Instant,
 }
 
-impl Samples {
-    /// Collects for `millis` from now on.
-    pub(crate) fn collect(millis: u64) -> Self {
+impl<'a> Samples<'a> {
+    /// Collects for `millis` from now on, between these processes.
+    pub(crate) fn collect(millis: u64, processes: &'a [u32]) -> std::io::Result<Self> {
+        let nanos = Vec::with_capacity(8 << 20);
+        let meter = Meter::start(processes)?;
         let start = Instant::now();
-        Self { nanos: Vec::with_capacity(8 << 20), start, until: start + Duration::from_millis(millis) }
+        Ok(Self { nanos, meter, start, until: start + Duration::from_millis(millis) })
     }
 
     /// Times one round trip; `false` once the time is over.
@@ -70,20 +82,22 @@ impl Samples {
         end < self.until && self.nanos.len() < self.nanos.capacity()
     }
 
-    pub(crate) fn summed_up(mut self, transport: String) -> Measured {
+    pub(crate) fn summed_up(mut self, transport: String) -> std::io::Result<Measured> {
         let elapsed = self.start.elapsed().as_secs_f64();
+        let cost = self.meter.cost(self.nanos.len() as u64)?;
         self.nanos.sort_unstable();
         let count = self.nanos.len();
         let at = |share: f64| f64::from(self.nanos[((count - 1) as f64 * share) as usize]);
-        Measured {
+        Ok(Measured {
             rtt_p50: at(0.5),
             rtt_p99: at(0.99),
             rtt_p999: at(0.999),
             rtt_max: at(1.0),
             requests_per_s: count as f64 / elapsed,
-            samples: count,
+            messages: count,
+            cost,
             transport,
-        }
+        })
     }
 }
 
@@ -100,6 +114,8 @@ pub(crate) fn run_role(role: &str, peers: &Peers) -> ExitCode {
         "clients" => Some(clients::run_role(&role, &peers.round_trips)),
         "connections" => Some(connections::run_role(&role, &peers.round_trips)),
         "queue" => Some(queue::run_role(&role)),
+        "slow" => Some(slow::run_role(&role, &lossy_too(peers))),
+        "instructions" => Some(instructions::run_role(&role)),
         "stream" => Some(stream::run_role(&role, &peers.one_way)),
         "state" => Some(state::run_role(&role)),
         _ => None,
@@ -137,6 +153,11 @@ pub(crate) fn run_role(role: &str, peers: &Peers) -> ExitCode {
     }
 }
 
+/// Ways of one direction, with those that lose messages.
+pub(crate) fn lossy_too(peers: &Peers) -> Vec<OneWay> {
+    peers.one_way.iter().chain(&peers.lossy).copied().collect()
+}
+
 /// The other side's process, killed when dropped.
 pub(crate) struct Peer(Child);
 
@@ -149,6 +170,11 @@ impl Peer {
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// This process and the other one.
+    pub(crate) fn both(&self) -> [u32; 2] {
+        [std::process::id(), self.id()]
     }
 }
 
@@ -184,15 +210,4 @@ pub(crate) fn run_client<T: DeserializeOwned>(plan: &Plan, engine: Engine) -> Re
         return Err(format!("its client ended with {}", output.status).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// Processor time that a process has used so far, over all its threads.
-pub(crate) fn cpu_nanos(pid: u32) -> std::io::Result<u64> {
-    let mut nanos = 0;
-    for task in std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"))? {
-        // A thread that has just ended has taken its time with it: clients do not come and go while it is measured.
-        let schedstat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanos += schedstat.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(nanos)
 }

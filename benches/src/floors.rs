@@ -67,7 +67,7 @@ pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
     memory.set_len(4096)?;
     let lines = Lines::map(&memory)?;
     let meet = format!("/proc/{}/fd/{}", std::process::id(), memory.as_fd().as_raw_fd());
-    let _server = Peer::start(role, meet)?;
+    let server = Peer::start(role, meet)?;
     let (ask, answer) = (lines.word(0), lines.word(answer_line));
     let mut turn = 0;
     let mut trip = || {
@@ -77,7 +77,8 @@ pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
         turn += 1;
     };
     (0..10_000).for_each(|_| trip());
-    let mut samples = Samples::collect(role.millis);
+    let processes = server.both();
+    let mut samples = Samples::collect(role.millis, &processes)?;
     let mut begin = Instant::now();
     loop {
         trip();
@@ -86,5 +87,5 @@ pub(crate) fn run(role: &Role) -> Result<Option<Measured>, Box<dyn Error>> {
         }
         begin = Instant::now();
     }
-    Ok(Some(samples.summed_up("-".into())))
+    Ok(Some(samples.summed_up("-".into())?))
 }

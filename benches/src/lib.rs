@@ -8,19 +8,26 @@
 
 mod clients;
 mod connections;
+mod cost;
 mod engine;
 mod floors;
+mod instructions;
 mod pin;
+mod plots;
 pub mod primitives;
+mod progress;
 mod queue;
 mod report;
+mod rows;
 mod rpc;
 mod runner;
+mod slow;
 mod state;
 mod stream;
+mod syscalls;
 mod wake;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -36,8 +43,11 @@ pub use stream::{OneWay, Send, Take};
 #[derive(Debug, Parser)]
 #[command(name = "strait-benches", verbatim_doc_comment)]
 struct Arguments {
-    /// What to measure: `floor`, `rpc`, `wake`, `clients`, `connections`, `stream`, `state`, `queue`, `primitives`; without any, all of them.
+    /// What to measure: `floor`, `rpc`, `wake`, `clients`, `connections`, `stream`, `slow`, `state`, `queue`, `primitives`, `syscalls`, `instructions`; without any, all of them.
     scenarios: Vec<String>,
+    /// Of `instructions`: what is counted now is the baseline from now on.
+    #[arg(long)]
+    keep_baseline: bool,
     /// Fewer and shorter runs: a check that everything works, not a measurement.
     #[arg(long)]
     quick: bool,
@@ -56,6 +66,15 @@ struct Arguments {
     /// Runs of each engine (default 5, quick 1).
     #[arg(long)]
     runs: Option<u32>,
+    /// Also append every measured value to this file, one JSON object per line.
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+    /// Measure nothing: draw the rows of this file, into the directory that --into names.
+    #[arg(long, value_name = "FILE", requires = "into")]
+    plot: Option<PathBuf>,
+    /// Where plots go.
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
     /// The two cores, as CLIENT,SERVER; of primitives, those of the first two threads.
     #[arg(long, default_value = "1,0", value_parser = pin::parse_cores)]
     cores: (usize, usize),
@@ -73,6 +92,8 @@ pub struct Peers {
     pub round_trips: Vec<RoundTrip>,
     /// Of streams from one process to another.
     pub one_way: Vec<OneWay>,
+    /// Of streams that may lose messages where the consumer is slow.
+    pub lossy: Vec<OneWay>,
 }
 
 /// Does what the command line says; `peers` run beside ours.
@@ -84,6 +105,18 @@ pub fn main(peers: Peers) -> ExitCode {
     if arguments.list {
         runner::SCENARIOS.iter().for_each(|scenario| println!("{scenario}"));
         return ExitCode::SUCCESS;
+    }
+    if let (Some(rows), Some(into)) = (&arguments.plot, &arguments.into) {
+        return match plots::draw(rows, into) {
+            Ok(written) => {
+                written.iter().for_each(|file| println!("{file}"));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: --plot: {error}; expected rows as --rows keeps them");
+                ExitCode::FAILURE
+            }
+        };
     }
     if let Some(unknown) = arguments.scenarios.iter().find(|name| !runner::SCENARIOS.contains(&name.as_str())) {
         eprintln!("error: no scenario {unknown:?}; there are: {}", runner::SCENARIOS.join(", "));
@@ -97,22 +130,21 @@ pub fn main(peers: Peers) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Err(error) = rows::open(arguments.json, arguments.rows.as_deref()) {
+        eprintln!("error: --rows: {error}");
+        return ExitCode::from(2);
+    }
     let plan = runner::Plan {
         scenarios: arguments.scenarios,
         runs: arguments.runs.unwrap_or(if arguments.quick { 1 } else { 5 }),
-        millis: if arguments.quick { 50 } else { 400 },
+        millis: if arguments.quick { 20 } else { 300 },
+        quick: arguments.quick,
         engine: arguments.engine,
         payload: arguments.payload,
         cores: arguments.cores,
     };
-    let rows = runner::run(&plan, &peers.round_trips, arguments.json);
-    if rows.is_empty()
-        && !["clients", "connections", "stream", "state", "queue"].iter().any(|scenario| plan.wants(scenario))
-    {
-        eprintln!("error: nothing was measured");
-        return ExitCode::FAILURE;
-    }
-    if !arguments.json {
+    let rows = runner::run(&plan, &peers.round_trips);
+    if !arguments.json && !rows.is_empty() {
         report::print(&rows, &plan);
     }
     let mut held = rows.iter().all(|row| row.failed.is_none());
@@ -130,6 +162,17 @@ pub fn main(peers: Peers) -> ExitCode {
     }
     if plan.wants("stream") {
         held &= stream::run(&plan, &peers.one_way, arguments.json);
+    }
+    if plan.wants("slow") {
+        held &= slow::run(&plan, &engine::lossy_too(&peers), arguments.json);
+    }
+    if plan.wants("syscalls") {
+        let mut engines = rpc::engines(&peers.round_trips);
+        engines.extend(stream::engines(&peers.one_way, 64));
+        held &= syscalls::run(&plan, &engines, arguments.json);
+    }
+    if plan.wants("instructions") {
+        held &= instructions::run(&plan, arguments.json, arguments.keep_baseline);
     }
     if plan.wants("primitives") {
         held &= primitives::run(peers.primitives, &plan, cores, arguments.quick, arguments.json);

@@ -21,8 +21,10 @@ use strait::{
 
 use crate::{
     engine::{Engine, Role, Side, spawn},
+    progress::Progress,
     report::median,
-    runner::{JsonRow, Plan},
+    rows::JsonRow,
+    runner::Plan,
 };
 
 const NAMES: [&str; 6] = [
@@ -50,23 +52,24 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
         for size in SIZES {
             for name in NAMES {
                 let label = format!("{name}-{size}+{size}");
-                if plan.chooses(&label, payload_bytes) {
+                let left_out = plan.quick && (size == 2 || payload_bytes != PAYLOADS[0]);
+                if plan.chooses(&label, payload_bytes) && !left_out {
                     table.push((label, payload_bytes, Vec::new()));
                     choices.push((name, size, payload_bytes));
                 }
             }
         }
     }
+    let mut progress = Progress::new("queue", table.len() * plan.runs as usize);
     for run in 1..=plan.runs {
         for (row, (name, size, payload_bytes)) in table.iter_mut().zip(&choices) {
+            progress.step(&format!("{} {payload_bytes} B, run {run} of {}", row.0, plan.runs));
             let engine = Engine { scenario: "queue".into(), name: (*name).into(), payload_bytes: *payload_bytes };
             match measure(plan, engine, *size) {
                 Ok(value) => {
-                    if json {
-                        let (engine, payload_bytes) = (row.0.as_str(), *payload_bytes);
-                        let (scenario, metric, unit) = ("queue", "items_per_s", "1/s");
-                        JsonRow { scenario, engine, payload_bytes, metric, value, unit, run }.print();
-                    }
+                    let (engine, payload_bytes) = (row.0.as_str(), *payload_bytes);
+                    let (scenario, metric, unit) = ("queue", "items_per_s", "1/s");
+                    JsonRow { scenario, engine, payload_bytes, metric, value, unit, run }.put();
                     row.2.push(value);
                 }
                 Err(error) => {
@@ -76,6 +79,7 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
             }
         }
     }
+    drop(progress);
     if !json {
         println!(
             "\nqueue: producers+workers, a process each, and the owner's; not pinned; median of {} runs\n",

@@ -26,11 +26,11 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
     );
     println!(
         "payloads over 20,000 B use rings of 8 MiB, others 256 KiB; -nosum: without checksum and timestamp;\n\
-              x strait: beside {}\n",
+              x strait: beside {}; CPU us and (context) switches: per call, of both processes together\n",
         rpc::REFERENCE
     );
     println!(
-        "{:<28} {:>9} {:>10} {:>10} {:>10} {:>11} {:>12} {:>10} {:>8}  {:>17}",
+        "{:<28} {:>9} {:>10} {:>10} {:>10} {:>11} {:>12} {:>8} {:>9} {:>10} {:>8}  {:>17}",
         "engine",
         "payload B",
         "p50 ns",
@@ -38,6 +38,8 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         "p99.9 ns",
         "max ns",
         "requests/s",
+        "CPU us",
+        "switches",
         "x one line",
         "x strait",
         "range of p50"
@@ -64,7 +66,7 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
             ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
         };
         println!(
-            "{:<28} {:>9} {:>10.0} {:>10.0} {:>10.0} {:>11.0} {:>12.0} {:>10} {:>8}  {:>17}",
+            "{:<28} {:>9} {:>10.0} {:>10.0} {:>10.0} {:>11.0} {:>12.0} {:>8.2} {:>9.3} {:>10} {:>8}  {:>17}",
             engine.name,
             engine.payload_bytes,
             p50,
@@ -72,6 +74,8 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
             of(|run| run.rtt_p999),
             of(|run| run.rtt_max),
             of(|run| run.requests_per_s),
+            of(|run| run.cost.cpu_us),
+            of(|run| run.cost.switches),
             beside(line),
             beside(Some(&reference)),
             format!("{low:.0}..{high:.0}"),

@@ -128,7 +128,7 @@ pub(crate) fn options(role: &Role) -> Options {
     if name.ends_with("-small") {
         options.ring_bytes = SMALLEST_RING_BYTES;
     }
-    options.shared_memory = name.contains("-shm-");
+    options.shared_memory = name.contains("-shm-") || role.engine.scenario == "instructions";
     options.checksum = !name.ends_with("-nosum");
     options.timestamp = options.checksum;
     if name.contains("-inplace") {
@@ -148,6 +148,9 @@ pub(crate) fn options(role: &Role) -> Options {
     }
     if name.ends_with("-polled") {
         options.spin_socket = Duration::from_millis(50);
+    }
+    if role.engine.scenario == "instructions" {
+        (options.spin, options.spin_async) = (Duration::ZERO, Duration::ZERO);
     }
     if options.shared_memory && role.engine.scenario == "rpc" {
         // Both sides are to be awake all the time: what is measured is the ring and not the parking.
@@ -211,7 +214,7 @@ pub(crate) fn check(reply: &[u8], request: &[u8]) -> Result<(), Box<dyn Error>> 
 }
 
 fn call_blocking(role: &Role) -> Result<Measured, Box<dyn Error>> {
-    let _server = Peer::start(role, role.meet.clone())?;
+    let server = Peer::start(role, role.meet.clone())?;
     let options = options(role);
     let patience = Instant::now() + Duration::from_secs(5);
     let client = loop {
@@ -227,7 +230,8 @@ fn call_blocking(role: &Role) -> Result<Measured, Box<dyn Error>> {
         check(&client.call(&payload)?, &payload)?;
     }
     check_transport(role, client.transport())?;
-    let mut samples = Samples::collect(role.millis);
+    let processes = server.both();
+    let mut samples = Samples::collect(role.millis, &processes)?;
     for turn in 0u64.. {
         wake::rest(role);
         let begin = Instant::now();
@@ -241,11 +245,11 @@ fn call_blocking(role: &Role) -> Result<Measured, Box<dyn Error>> {
             break;
         }
     }
-    Ok(samples.summed_up(client.transport().to_string()))
+    Ok(samples.summed_up(client.transport().to_string())?)
 }
 
 async fn call_async(role: &Role) -> Result<Measured, Box<dyn Error>> {
-    let _server = Peer::start(role, role.meet.clone())?;
+    let server = Peer::start(role, role.meet.clone())?;
     let options = options(role);
     let patience = Instant::now() + Duration::from_secs(5);
     let client = loop {
@@ -261,7 +265,8 @@ async fn call_async(role: &Role) -> Result<Measured, Box<dyn Error>> {
         check(&client.call(&payload).await?, &payload)?;
     }
     check_transport(role, client.transport())?;
-    let mut samples = Samples::collect(role.millis);
+    let processes = server.both();
+    let mut samples = Samples::collect(role.millis, &processes)?;
     for turn in 0u64.. {
         wake::rest(role);
         let begin = Instant::now();
@@ -275,5 +280,5 @@ async fn call_async(role: &Role) -> Result<Measured, Box<dyn Error>> {
             break;
         }
     }
-    Ok(samples.summed_up(client.transport().to_string()))
+    Ok(samples.summed_up(client.transport().to_string())?)
 }

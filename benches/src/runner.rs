@@ -1,25 +1,40 @@
 //! Runs the engines, interleaved, and collects rows.
 
-use std::{
-    io::{IsTerminal, Read, Write},
-    process::Stdio,
-};
-
-use serde::Serialize;
+use std::{io::Read, process::Stdio};
 
 use crate::{
     engine::{self, Engine, Measured, Role, Side},
-    floors, rpc, wake,
+    floors,
+    progress::Progress,
+    rows::JsonRow,
+    rpc, wake,
 };
 
 /// The scenarios there are.
-pub(crate) const SCENARIOS: [&str; 9] =
-    ["floor", "rpc", "wake", "clients", "connections", "stream", "state", "queue", "primitives"];
+pub(crate) const SCENARIOS: [&str; 12] = [
+    "floor",
+    "rpc",
+    "wake",
+    "clients",
+    "connections",
+    "stream",
+    "slow",
+    "state",
+    "queue",
+    "primitives",
+    "syscalls",
+    "instructions",
+];
+
+/// Payloads of calls, where nobody wants numbers.
+const QUICK_PAYLOADS: [usize; 3] = [1, 64, 20_000];
 
 /// What to measure.
 pub(crate) struct Plan {
     pub(crate) scenarios: Vec<String>,
     pub(crate) runs: u32,
+    /// Only what shows that everything works.
+    pub(crate) quick: bool,
     pub(crate) millis: u64,
     pub(crate) engine: Option<String>,
     pub(crate) payload: Option<usize>,
@@ -31,24 +46,6 @@ pub(crate) struct Row {
     pub(crate) engine: Engine,
     pub(crate) measured: Option<Measured>,
     pub(crate) failed: Option<String>,
-}
-
-/// One measured value, as `--json` prints it.
-#[derive(Serialize)]
-pub(crate) struct JsonRow<'a> {
-    pub(crate) scenario: &'a str,
-    pub(crate) engine: &'a str,
-    pub(crate) payload_bytes: usize,
-    pub(crate) metric: &'a str,
-    pub(crate) value: f64,
-    pub(crate) unit: &'a str,
-    pub(crate) run: u32,
-}
-
-impl JsonRow<'_> {
-    pub(crate) fn print(&self) {
-        let _ = writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(self).unwrap_or_default());
-    }
 }
 
 impl Plan {
@@ -64,7 +61,13 @@ impl Plan {
 
     /// The engines of the plan; the floors are always beside what is measured.
     fn engines(&self, peers: &[rpc::RoundTrip]) -> Vec<Engine> {
-        let chosen = |engine: &Engine| self.chooses(&engine.name, engine.payload_bytes);
+        let chosen = |engine: &Engine| {
+            self.chooses(&engine.name, engine.payload_bytes)
+                && (!self.quick || QUICK_PAYLOADS.contains(&engine.payload_bytes))
+        };
+        if !["floor", "rpc", "wake"].iter().any(|scenario| self.wants(scenario)) {
+            return Vec::new();
+        }
         let mut engines = floors::engines();
         if self.wants("rpc") {
             engines.extend(rpc::engines(peers).into_iter().filter(chosen));
@@ -76,41 +79,27 @@ impl Plan {
     }
 }
 
-/// Runs the plan; with `json`, prints each value as soon as it is there.
-pub(crate) fn run(plan: &Plan, peers: &[rpc::RoundTrip], json: bool) -> Vec<Row> {
+/// Runs the plan.
+pub(crate) fn run(plan: &Plan, peers: &[rpc::RoundTrip]) -> Vec<Row> {
     let engines = plan.engines(peers);
     let steps = engines.len() * plan.runs as usize;
-    let progress = std::io::stderr().is_terminal();
+    let mut progress = Progress::new("calls", steps);
     let mut rows = Vec::with_capacity(steps);
     for run in 1..=plan.runs {
         for engine in &engines {
-            if progress {
-                let step = rows.len() + 1;
-                eprint!(
-                    "\r\x1b[2K[{step}/{steps}] {} {} B, run {run} of {}",
-                    engine.name, engine.payload_bytes, plan.runs
-                );
-            }
+            progress.step(&format!("{} {} B, run {run} of {}", engine.name, engine.payload_bytes, plan.runs));
             let row = match run_once(plan, engine) {
                 Ok(measured) => Row { engine: engine.clone(), measured: Some(measured), failed: None },
                 Err(why) => {
-                    eprintln!(
-                        "{}failed: {} {} B: {why}",
-                        if progress { "\r\x1b[2K" } else { "" },
-                        engine.name,
-                        engine.payload_bytes
-                    );
+                    eprintln!("failed: {} {} B: {why}", engine.name, engine.payload_bytes);
                     Row { engine: engine.clone(), measured: None, failed: Some(why) }
                 }
             };
-            if let (true, Some(measured)) = (json, &row.measured) {
-                print_json(engine, measured, run);
+            if let Some(measured) = &row.measured {
+                put(engine, measured, run);
             }
             rows.push(row);
         }
-    }
-    if progress {
-        eprint!("\r\x1b[2K");
     }
     rows
 }
@@ -143,7 +132,7 @@ fn run_client(role: &Role) -> Result<Measured, String> {
     serde_json::from_str(&output).map_err(|error| format!("its output is no measurement: {error}"))
 }
 
-fn print_json(engine: &Engine, measured: &Measured, run: u32) {
+fn put(engine: &Engine, measured: &Measured, run: u32) {
     let values = [
         ("rtt_p50", measured.rtt_p50, "ns"),
         ("rtt_p99", measured.rtt_p99, "ns"),
@@ -153,6 +142,7 @@ fn print_json(engine: &Engine, measured: &Measured, run: u32) {
     ];
     for (metric, value, unit) in values {
         let (scenario, name) = (engine.scenario.as_str(), engine.name.as_str());
-        JsonRow { scenario, engine: name, payload_bytes: engine.payload_bytes, metric, value, unit, run }.print();
+        JsonRow { scenario, engine: name, payload_bytes: engine.payload_bytes, metric, value, unit, run }.put();
     }
+    measured.cost.put(&engine.scenario, &engine.name, engine.payload_bytes, "request", run);
 }

@@ -19,9 +19,11 @@ use strait::{
 
 use crate::{
     engine::{Engine, Peer, Role, Side, spawn},
+    progress::Progress,
     report::median,
+    rows::JsonRow,
     rpc,
-    runner::{JsonRow, Plan},
+    runner::Plan,
 };
 
 const SERVICE: &str = "bench-state";
@@ -70,7 +72,9 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
     }
     kinds.extend(["seen-spin", "seen-changed"].map(|kind| (format!("{kind}-1"), 64, 1)));
     kinds.extend(SHELLS.map(|shells| (format!("command-{shells}"), 64, shells)));
+    kinds.retain(|(_, bytes, shells)| !plan.quick || (*shells < 4 && *bytes != 4096));
     let mut held = true;
+    let mut progress = Progress::new("state", kinds.len() * plan.runs as usize);
     let mut table: Vec<Vec<Sum>> = Vec::new();
     for (kind, payload_bytes, shells) in kinds {
         let name = format!("strait-shm-{kind}");
@@ -79,12 +83,11 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
         }
         let mut runs = Vec::new();
         for run in 1..=plan.runs {
+            progress.step(&format!("{name} {payload_bytes} B, run {run} of {}", plan.runs));
             let engine = Engine { scenario: "state".into(), name: name.clone(), payload_bytes };
             match measure(plan, engine, shells) {
                 Ok(sums) => {
-                    if json {
-                        sums.iter().for_each(|sum| print(sum, run));
-                    }
+                    sums.iter().for_each(|sum| put(sum, run));
                     runs.extend(sums);
                 }
                 Err(error) => {
@@ -95,6 +98,7 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
         }
         table.push(runs);
     }
+    drop(progress);
     if !json {
         println!("\nstate: one daemon, shells in processes of their own; not pinned; median of {} runs\n", plan.runs);
         table.iter().for_each(|runs| print_row(runs));
@@ -102,10 +106,10 @@ pub(crate) fn run(plan: &Plan, json: bool) -> bool {
     held
 }
 
-fn print(sum: &Sum, run: u32) {
+fn put(sum: &Sum, run: u32) {
     for &(metric, value, unit) in &sum.values {
         let (engine, payload_bytes) = (&*sum.engine, sum.payload_bytes);
-        JsonRow { scenario: "state", engine, payload_bytes, metric, value, unit, run }.print();
+        JsonRow { scenario: "state", engine, payload_bytes, metric, value, unit, run }.put();
     }
 }
 

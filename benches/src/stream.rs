@@ -18,17 +18,23 @@ use strait::{
     transport::Receive,
 };
 
+pub(crate) use self::others::SYSTEM;
 pub use self::others::{OneWay, Send, Take};
 use crate::{
+    cost::{Cost, Meter},
     engine::{Engine, Peer, Role, Side, run_client},
     pin,
+    progress::Progress,
     report::median,
-    runner::{JsonRow, Plan},
+    rows::JsonRow,
+    runner::Plan,
 };
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     floor::IN_PLACE,
+    floor::IN_PLACE_CRC,
     floor::COPIED,
+    floor::COPIED_CRC,
     "strait-stream",
     "strait-stream-nosum",
     "strait-stream-batch",
@@ -37,15 +43,25 @@ const NAMES: [&str; 8] = [
     "strait-stream-inplace-nosum",
 ];
 const PAYLOADS: [usize; 5] = [64, 1024, 20_000, 256 << 10, 1 << 20];
+const QUICK_PAYLOADS: [usize; 2] = [64, 20_000];
 
-const SERVICE: &str = "bench";
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const SERVICE: &str = "bench";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Before what is measured: the first messages go over the socket, and memory is touched for the first time.
 const WARM_UP: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Rate {
     messages_per_s: f64,
+    /// From the start on, the warm-up included.
+    messages: u64,
+    cost: Cost,
+}
+
+/// Ours, the floors and others, with a payload.
+pub(crate) fn engines(peers: &[OneWay], payload_bytes: usize) -> Vec<Engine> {
+    let names = NAMES.into_iter().chain(others::SYSTEM.iter().chain(peers).map(|way| way.name));
+    names.map(|name| Engine { scenario: "stream".into(), name: name.into(), payload_bytes }).collect()
 }
 
 /// Runs all engines with all payloads; whether that held.
@@ -55,48 +71,81 @@ pub(crate) fn run(plan: &Plan, peers: &[OneWay], json: bool) -> bool {
     let all: Vec<&str> = NAMES.into_iter().chain(others).collect();
     if !json {
         println!("\nstream: two pinned processes, every byte written and read; median of {} runs\n", plan.runs);
-        println!("{:<28} {:>9} {:>13} {:>9} {:>14}", "engine", "payload B", "messages/s", "GB/s", "of ring-copy");
+        println!(
+            "CPU us and (context) switches: per message, of both processes together; floor: what does the same work bare\n"
+        );
+        println!(
+            "{:<28} {:>9} {:>13} {:>9} {:>20} {:>8} {:>9} {:>9}  floor",
+            "engine", "payload B", "messages/s", "GB/s", "range of messages/s", "CPU us", "switches", "of floor"
+        );
     }
     for payload_bytes in PAYLOADS {
+        if plan.quick && !QUICK_PAYLOADS.contains(&payload_bytes) {
+            continue;
+        }
         let names: Vec<&str> = all.iter().copied().filter(|name| plan.chooses(name, payload_bytes)).collect();
-        let mut rates = vec![Vec::new(); names.len()];
+        let mut rates: Vec<Vec<Option<Rate>>> = vec![Vec::new(); names.len()];
+        let mut progress = Progress::new("stream", names.len() * plan.runs as usize);
         for run in 1..=plan.runs {
             for (name, rates) in names.iter().zip(&mut rates) {
-                match measure(plan, name, payload_bytes) {
-                    Ok(Rate { messages_per_s }) => {
-                        if json {
-                            print(name, payload_bytes, messages_per_s, run);
-                        }
-                        rates.push(messages_per_s);
-                    }
-                    Err(error) => {
-                        eprintln!("failed: {name} {payload_bytes} B: {error}");
-                        held = false;
-                    }
+                progress.step(&format!("{name} {payload_bytes} B, run {run} of {}", plan.runs));
+                let rate = measure(plan, name, payload_bytes).inspect_err(|error| {
+                    eprintln!("failed: {name} {payload_bytes} B: {error}");
+                });
+                if let Ok(rate) = &rate {
+                    put(name, payload_bytes, *rate, run);
                 }
+                held &= rate.is_ok();
+                rates.push(rate.ok());
             }
         }
         if json {
             continue;
         }
-        let medians: Vec<_> = rates.into_iter().map(|rates| (!rates.is_empty()).then(|| median(rates))).collect();
-        let floor = names.iter().position(|name| *name == floor::COPIED).and_then(|index| medians[index]);
-        for (name, rate) in names.iter().zip(medians) {
-            let Some(rate) = rate else { continue };
-            let share = floor.map_or_else(String::new, |floor| format!("{:.1} %", 100.0 * rate / floor));
-            let gigabytes = rate * payload_bytes as f64 / 1e9;
-            println!("{name:<28} {payload_bytes:>9} {rate:>13.0} {gigabytes:>9.3} {share:>14}");
+        drop(progress);
+        for (name, of_name) in names.iter().zip(&rates) {
+            let floor = floor::like(name);
+            let floors = names.iter().position(|name| *name == floor).map_or(&[][..], |index| &rates[index]);
+            print_row(name, payload_bytes, of_name, floor, floors);
         }
     }
     held
 }
 
-fn print(engine: &str, payload_bytes: usize, messages_per_s: f64, run: u32) {
+/// Medians of an engine. Its share of the floor is the median over the runs of their ratio in one run: the machine changes between runs.
+fn print_row(name: &str, payload_bytes: usize, runs: &[Option<Rate>], floor: &str, floors: &[Option<Rate>]) {
+    let rates: Vec<&Rate> = runs.iter().flatten().collect();
+    if rates.is_empty() {
+        println!("{name:<28} {payload_bytes:>9} {:>13}", "failed");
+        return;
+    }
+    let of = |value: fn(&Rate) -> f64| median(rates.iter().copied().map(value).collect());
+    let (low, high) = rates
+        .iter()
+        .fold((f64::MAX, 0f64), |(low, high), rate| (low.min(rate.messages_per_s), high.max(rate.messages_per_s)));
+    let rate = of(|rate| rate.messages_per_s);
+    let in_one_run = |(run, floor): (&Option<Rate>, &Option<Rate>)| {
+        Some(run.as_ref()?.messages_per_s / floor.as_ref()?.messages_per_s)
+    };
+    let shares: Vec<f64> = runs.iter().zip(floors).filter_map(in_one_run).collect();
+    let share = if shares.is_empty() { String::new() } else { format!("{:.1} %", 100.0 * median(shares)) };
+    println!(
+        "{name:<28} {payload_bytes:>9} {rate:>13.0} {:>9.3} {:>20} {:>8.2} {:>9.3} {share:>9}  {floor}",
+        rate * payload_bytes as f64 / 1e9,
+        format!("{low:.0}..{high:.0}"),
+        of(|rate| rate.cost.cpu_us),
+        of(|rate| rate.cost.switches),
+    );
+}
+
+fn put(engine: &str, payload_bytes: usize, rate: Rate, run: u32) {
+    let Rate { messages_per_s, cost, .. } = rate;
     let values =
         [("messages_per_s", messages_per_s, "1/s"), ("bytes_per_s", messages_per_s * payload_bytes as f64, "B/s")];
     for (metric, value, unit) in values {
-        JsonRow { scenario: "stream", engine, payload_bytes, metric, value, unit, run }.print();
+        JsonRow { scenario: "stream", engine, payload_bytes, metric, value, unit, run }.put();
     }
+    cost.put("stream", engine, payload_bytes, "message", run);
 }
 
 /// One run of one engine: a consumer, which starts its producer.
@@ -117,7 +166,7 @@ pub(crate) fn run_role(role: &Role, peers: &[OneWay]) -> Result<(), Box<dyn Erro
     }
     if !is_consumer {
         return match name {
-            floor::IN_PLACE | floor::COPIED => floor::produce(role),
+            _ if floor::is_floor(name) => floor::produce(role),
             // A consumer that has measured long enough goes: that is the end, not a failure.
             _ => produce(role).or_else(|error| match error.downcast::<strait::stream::Error>() {
                 Ok(error) if error.is_peer_gone() => Ok(()),
@@ -127,7 +176,7 @@ pub(crate) fn run_role(role: &Role, peers: &[OneWay]) -> Result<(), Box<dyn Erro
         };
     }
     let rate = match name {
-        floor::IN_PLACE | floor::COPIED => floor::consume(role),
+        _ if floor::is_floor(name) => floor::consume(role),
         _ => consume(role),
     }?;
     println!("{}", serde_json::to_string(&rate)?);
@@ -135,10 +184,14 @@ pub(crate) fn run_role(role: &Role, peers: &[OneWay]) -> Result<(), Box<dyn Erro
 }
 
 /// Takes messages with `next`, which says how many it took, while time lasts.
-fn count(role: &Role, mut next: impl FnMut() -> Result<usize, Box<dyn Error>>) -> Result<Rate, Box<dyn Error>> {
+fn count(
+    role: &Role,
+    producer: &Peer,
+    mut next: impl FnMut() -> Result<usize, Box<dyn Error>>,
+) -> Result<Rate, Box<dyn Error>> {
     // Reading the clock costs as much as a small message.
     let looks = (64 << 10) / role.engine.payload_bytes.min(64 << 10);
-    let mut during = |duration: Duration| -> Result<f64, Box<dyn Error>> {
+    let mut during = |duration: Duration| -> Result<(f64, usize), Box<dyn Error>> {
         let begin = Instant::now();
         let mut taken = 0;
         while begin.elapsed() < duration {
@@ -146,15 +199,18 @@ fn count(role: &Role, mut next: impl FnMut() -> Result<usize, Box<dyn Error>>) -
                 taken += next()?;
             }
         }
-        Ok(taken as f64 / begin.elapsed().as_secs_f64())
+        Ok((taken as f64 / begin.elapsed().as_secs_f64(), taken))
     };
-    during(WARM_UP)?;
-    Ok(Rate { messages_per_s: during(Duration::from_millis(role.millis))? })
+    let (_, before) = during(WARM_UP)?;
+    let processes = producer.both();
+    let meter = Meter::start(&processes)?;
+    let (messages_per_s, taken) = during(Duration::from_millis(role.millis))?;
+    Ok(Rate { messages_per_s, messages: (before + taken) as u64, cost: meter.cost(taken as u64)? })
 }
 
 /// Writes every byte of message `number`.
 #[inline]
-fn fill(number: u64, message: &mut [u8]) {
+pub(crate) fn fill(number: u64, message: &mut [u8]) {
     for word in message.chunks_exact_mut(8) {
         word.copy_from_slice(&number.to_ne_bytes());
     }
@@ -162,7 +218,7 @@ fn fill(number: u64, message: &mut [u8]) {
 
 /// Reads every byte of message `number`.
 #[inline]
-fn check(number: u64, message: &[u8], payload_bytes: usize) -> Result<(), Box<dyn Error>> {
+pub(crate) fn check(number: u64, message: &[u8], payload_bytes: usize) -> Result<(), Box<dyn Error>> {
     let words = message.as_chunks::<8>().0;
     let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_ne_bytes(*word)));
     let right = message.len() == payload_bytes && sum == number.wrapping_mul(words.len() as u64);
@@ -182,7 +238,7 @@ fn batch(role: &Role) -> usize {
     ((128 << 10) / role.engine.payload_bytes).clamp(2, 16)
 }
 
-fn config(role: &Role) -> Config {
+pub(crate) fn config(role: &Role) -> Config {
     let name = &role.engine.name;
     let receive = if name.contains("-inplace") {
         #[allow(unsafe_code)]
@@ -232,11 +288,11 @@ fn produce(role: &Role) -> Result<(), Box<dyn Error>> {
 
 fn consume(role: &Role) -> Result<Rate, Box<dyn Error>> {
     let binding = <Consumer>::bind(SERVICE, &config(role))?;
-    let _producer = Peer::start(role, role.meet.clone())?;
+    let producer = Peer::start(role, role.meet.clone())?;
     let mut consumer = binding.accept_timeout(PATIENCE)?;
     let payload_bytes = role.engine.payload_bytes;
     let batch = batch(role);
-    let rate = count(role, || {
+    let rate = count(role, &producer, || {
         if batch == 1 {
             let message = consumer.recv()?.ok_or("the stream ended")?;
             check(message.sequence(), &message, payload_bytes)?;

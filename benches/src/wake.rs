@@ -112,11 +112,12 @@ fn measure(
     meet: String,
     mut trip: impl FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<Option<Measured>, Box<dyn Error>> {
-    let _server = Peer::start(role, meet)?;
+    let server = Peer::start(role, meet)?;
     for _ in 0..100 {
         trip()?;
     }
-    let mut samples = Samples::collect(role.millis);
+    let processes = server.both();
+    let mut samples = Samples::collect(role.millis, &processes)?;
     loop {
         rest(role);
         let begin = Instant::now();
@@ -125,7 +126,7 @@ fn measure(
             break;
         }
     }
-    Ok(Some(samples.summed_up("-".into())))
+    Ok(Some(samples.summed_up("-".into())?))
 }
 
 /// A word that both processes map.

@@ -1,12 +1,26 @@
 //! `cargo xtask bench`: the benchmarks of the workspace's `benches` package.
 
+mod report;
+
 use std::process::Command;
 
 use crate::{failure::Failure, run};
 
-/// Every scenario that this repository will have. Which of them exist now, the benches package says.
-const SCENARIOS: [&str; 10] =
-    ["floor", "rpc", "stream", "state", "queue", "primitives", "clients", "connections", "wake", "instructions"];
+/// Every scenario that this repository has. Which of them exist now, the benches package says.
+const SCENARIOS: [&str; 12] = [
+    "floor",
+    "rpc",
+    "stream",
+    "slow",
+    "state",
+    "queue",
+    "primitives",
+    "clients",
+    "connections",
+    "wake",
+    "syscalls",
+    "instructions",
+];
 
 /// Run the benchmarks.
 ///
@@ -16,6 +30,7 @@ const SCENARIOS: [&str; 10] =
 #[command(after_help = "Examples:\n  cargo xtask bench                       every scenario there is\n  \
                         cargo xtask bench floor rpc --compare   two scenarios, with other libraries beside\n  \
                         cargo xtask bench rpc --quick --json    short, one JSON object per line\n  \
+                        cargo xtask bench --compare --report    everything, into the documentation\n  \
                         cargo xtask bench primitives --compare  rings, queues and snapshots beside other crates'")]
 pub(crate) struct Args {
     /// The scenarios to run; all, where none is given
@@ -30,6 +45,12 @@ pub(crate) struct Args {
     /// Print one JSON object per measurement
     #[arg(long)]
     json: bool,
+    /// Also keep the rows under docs/results, draw docs/plots and put the tables into docs/BENCHMARKS.md, between their markers
+    #[arg(long, conflicts_with_all = ["json", "quick"])]
+    report: bool,
+    /// Of `instructions`: what is counted now is the baseline from now on
+    #[arg(long)]
+    keep_baseline: bool,
     /// How often each engine is measured, in turn with the others
     #[arg(long, value_name = "N")]
     runs: Option<u32>,
@@ -42,9 +63,23 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let benches = if args.compare { with_peers } else { benches };
     check(&args.scenarios, &available(benches())?)?;
+    let runs = args.runs.unwrap_or(if args.quick { 1 } else { RUNS });
+    if !args.quick {
+        eprintln!("about {:.0} min on two cores of 2026, once built", minutes(&args.scenarios, args.compare, runs));
+    }
+    if args.report {
+        return report::run(args, benches);
+    }
     let mut command = benches();
     command.args(&args.scenarios);
-    for (given, flag) in [(args.quick, "--quick"), (args.json, "--json")] {
+    add_options(args, &mut command);
+    run::must(&mut command)
+}
+
+/// Hands on what the benches understand too.
+fn add_options(args: &Args, command: &mut Command) {
+    let flags = [(args.quick, "--quick"), (args.json, "--json"), (args.keep_baseline, "--keep-baseline")];
+    for (given, flag) in flags {
         if given {
             command.arg(flag);
         }
@@ -54,7 +89,32 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             command.args([option, &value]);
         }
     }
-    run::must(&mut command)
+}
+
+/// How often each engine is measured, where nobody says it.
+const RUNS: u32 = 5;
+
+/// Seconds that one run of a scenario takes, alone and with other libraries beside.
+const SECONDS_PER_RUN: [(&str, f64, f64); 12] = [
+    ("floor", 1.0, 1.0),
+    ("rpc", 35.0, 60.0),
+    ("wake", 8.0, 12.0),
+    ("clients", 45.0, 90.0),
+    ("connections", 10.0, 15.0),
+    ("stream", 30.0, 40.0),
+    ("slow", 4.0, 6.0),
+    ("state", 20.0, 20.0),
+    ("queue", 20.0, 20.0),
+    ("primitives", 25.0, 40.0),
+    ("syscalls", 10.0, 15.0),
+    ("instructions", 10.0, 10.0),
+];
+
+/// How long it takes, about.
+fn minutes(scenarios: &[String], compare: bool, runs: u32) -> f64 {
+    let asked = |name: &str| scenarios.is_empty() || scenarios.iter().any(|scenario| scenario == name);
+    let of_run = SECONDS_PER_RUN.iter().filter(|(name, ..)| asked(name));
+    of_run.map(|(_, alone, beside)| if compare { beside } else { alone }).sum::<f64>() * f64::from(runs) / 60.0
 }
 
 /// Runs those of `scenarios` that exist, briefly; returns which ones they were.

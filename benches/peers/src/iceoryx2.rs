@@ -234,7 +234,20 @@ fn connect_published(meeting: &Meeting<'_>) -> Outcome<Call> {
 }
 
 pub(crate) fn one_way() -> Vec<OneWay> {
-    vec![OneWay { name: "iceoryx2-publish", produce, consume }]
+    vec![OneWay {
+        name: "iceoryx2-publish",
+        produce: |meeting| produce(meeting, false),
+        consume: |meeting| consume(meeting, false),
+    }]
+}
+
+/// As it is by default: what a slow subscriber has no room for takes the place of its oldest.
+pub(crate) fn lossy() -> Vec<OneWay> {
+    vec![OneWay {
+        name: "iceoryx2-publish-overflow",
+        produce: |meeting| produce(meeting, true),
+        consume: |meeting| consume(meeting, true),
+    }]
 }
 
 type Stream = iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, [u8], ()>;
@@ -244,15 +257,15 @@ fn buffered(meeting: &Meeting<'_>) -> usize {
     ((256 << 10) / meeting.payload_bytes).clamp(4, 4096)
 }
 
-fn stream(node: &Node<ipc::Service>, meeting: &Meeting<'_>) -> Outcome<Stream> {
+fn stream(node: &Node<ipc::Service>, meeting: &Meeting<'_>, overflow: bool) -> Outcome<Stream> {
     let service = node.service_builder(&"stream".try_into()?).publish_subscribe::<[u8]>();
-    let service = service.enable_safe_overflow(false).subscriber_max_buffer_size(buffered(meeting));
+    let service = service.enable_safe_overflow(overflow).subscriber_max_buffer_size(buffered(meeting));
     Ok(service.max_publishers(1).max_subscribers(1).open_or_create()?)
 }
 
-fn produce(meeting: &Meeting<'_>) -> Outcome<Send> {
+fn produce(meeting: &Meeting<'_>, overflow: bool) -> Outcome<Send> {
     let node = node(meeting)?;
-    let service = stream(&node, meeting)?;
+    let service = stream(&node, meeting, overflow)?;
     let publisher = service
         .publisher_builder()
         .initial_max_slice_len(meeting.payload_bytes)
@@ -266,10 +279,10 @@ fn produce(meeting: &Meeting<'_>) -> Outcome<Send> {
     }))
 }
 
-fn consume(meeting: &Meeting<'_>) -> Outcome<Take> {
+fn consume(meeting: &Meeting<'_>, overflow: bool) -> Outcome<Take> {
     let sweep = Sweep::after(meeting);
     let node = node(meeting)?;
-    let service = stream(&node, meeting)?;
+    let service = stream(&node, meeting, overflow)?;
     let subscriber = service.subscriber_builder().create()?;
     Ok(Box::new(move |look| {
         let _held = (&node, &service, &sweep);

@@ -3,6 +3,7 @@
 mod iceoryx2;
 mod ipc_channel;
 mod mpmc;
+mod shmem_ipc;
 mod snapshot;
 mod spsc;
 mod tarpc;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             .into_iter()
             .flatten()
             .collect(),
-        one_way: [iceoryx2::one_way(), ipc_channel::one_way()].into_iter().flatten().collect(),
+        one_way: [iceoryx2::one_way(), ipc_channel::one_way(), shmem_ipc::one_way()].into_iter().flatten().collect(),
+        lossy: iceoryx2::lossy(),
     })
 }

@@ -22,14 +22,10 @@ mod table;
 
 use std::{
     fmt,
-    io::IsTerminal,
     time::{Duration, Instant},
 };
 
-use crate::{
-    pin::Cores,
-    runner::{JsonRow, Plan},
-};
+use crate::{pin::Cores, progress::Progress, rows::JsonRow, runner::Plan};
 
 /// What an engine is to the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,9 +127,10 @@ pub(crate) fn run(peers: Vec<Bench>, plan: &Plan, cores: Cores, quick: bool, jso
     let conditions = Conditions { cores, time: Duration::from_millis(if quick { 20 } else { 200 }) };
     let benches = in_groups(own().into_iter().chain(peers).filter(|b| plan.chooses(&b.name(), b.payload_bytes)));
     let mut measured = Vec::new();
+    let mut progress = Progress::new("primitives", benches.len() * plan.runs as usize);
     for run in 1..=plan.runs {
-        for (number, bench) in benches.iter().enumerate() {
-            progress(&format!("[{}/{}] {}, run {run} of {}", number + 1, benches.len(), bench.name(), plan.runs));
+        for bench in &benches {
+            progress.step(&format!("{} {} B, run {run} of {}", bench.name(), bench.payload_bytes, plan.runs));
             let (values, failed) = match (bench.run)(&conditions) {
                 Ok(values) => (values, None),
                 Err(failed) => (Vec::new(), Some(failed)),
@@ -142,14 +139,14 @@ pub(crate) fn run(peers: Vec<Bench>, plan: &Plan, cores: Cores, quick: bool, jso
             if let Some(failed) = &failed {
                 eprintln!("{} {payload_bytes} B: {failed}", bench.name());
             }
-            for &Value { metric, value, unit } in values.iter().filter(|_| json) {
+            for &Value { metric, value, unit } in &values {
                 let (scenario, engine) = (bench.scenario, &bench.name());
-                JsonRow { scenario, engine, payload_bytes, metric, value, unit, run }.print();
+                JsonRow { scenario, engine, payload_bytes, metric, value, unit, run }.put();
             }
             measured.push(Measured { bench, values, failed });
         }
     }
-    progress("");
+    drop(progress);
     if !json {
         table::print(&measured, plan, &conditions);
     }
@@ -169,13 +166,6 @@ fn in_groups(benches: impl Iterator<Item = Bench>) -> Vec<Bench> {
         }
     }
     groups.into_iter().flatten().collect()
-}
-
-/// Shows what is being done, on a terminal.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[2K{text}");
-    }
 }
 
 /// When a thread began and ended.

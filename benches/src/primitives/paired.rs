@@ -5,7 +5,7 @@ use super::{
     latest::{Latest, Look, Roles, measure},
     snapshot::{Copied, Memcpy},
 };
-use crate::{report::median, runner::JsonRow};
+use crate::{report::median, rows::JsonRow};
 
 pub(super) const ENGINE: &str = Copied::NAME;
 pub(super) const BYTES: usize = 256 << 10;
@@ -29,15 +29,13 @@ pub(super) fn run(conditions: &Conditions, quick: bool, json: bool) -> bool {
         ratios.push(pair.ratio());
         gains.push(pair.gain());
         memcpy_gains.push(pair.memcpy_gain());
-        if json {
-            let rows = [
-                (ENGINE, "memcpy_ratio", pair.ratio()),
-                (ENGINE, "two_readers_gain", pair.gain()),
-                (Memcpy::NAME, "two_readers_gain", pair.memcpy_gain()),
-            ];
-            for (engine, metric, value) in rows {
-                JsonRow { scenario: "snapshot", engine, payload_bytes: BYTES, metric, value, unit: "1", run }.print();
-            }
+        let rows = [
+            (ENGINE, "memcpy_ratio", pair.ratio()),
+            (ENGINE, "two_readers_gain", pair.gain()),
+            (Memcpy::NAME, "two_readers_gain", pair.memcpy_gain()),
+        ];
+        for (engine, metric, value) in rows {
+            JsonRow { scenario: "snapshot", engine, payload_bytes: BYTES, metric, value, unit: "1", run }.put();
         }
     }
     if !json {

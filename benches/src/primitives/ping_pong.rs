@@ -52,7 +52,7 @@ pub(super) fn rtt_p50<T: Item>(
                 number += 1;
             };
             (0..WARM_UP).for_each(|_| trip());
-            let mut samples = Samples::collect(conditions.time.as_millis() as u64);
+            let mut samples = Samples::collect(conditions.time.as_millis() as u64, &[])?;
             loop {
                 let begin = Instant::now();
                 trip();
@@ -62,7 +62,8 @@ pub(super) fn rtt_p50<T: Item>(
             }
             // ORDERING: Relaxed; only says when.
             stop.0.store(true, Ordering::Relaxed);
-            pinned.map(|()| (samples.summed_up(String::new()).rtt_p50, wrong))
+            pinned?;
+            Ok::<_, Failed>((samples.summed_up(String::new())?.rtt_p50, wrong))
         });
         let panicked = |_| Failed::Wrong("a thread panicked".into());
         let measured = client.join().map_err(panicked)?;

@@ -66,7 +66,7 @@ pub(crate) fn connect(role: &Role) -> Result<blocking::Client<Vec<Order>, u64>, 
 }
 
 pub(super) fn call(role: &Role) -> Result<Measured, Box<dyn Error>> {
-    let _server = Peer::start(role, role.meet.clone())?;
+    let server = Peer::start(role, role.meet.clone())?;
     let patience = Instant::now() + Duration::from_secs(5);
     let client = loop {
         match connect(role) {
@@ -81,7 +81,8 @@ pub(super) fn call(role: &Role) -> Result<Measured, Box<dyn Error>> {
         check(client.call(&orders)?.to_native(), sum)?;
     }
     check_transport(role, client.transport())?;
-    let mut samples = Samples::collect(role.millis);
+    let processes = server.both();
+    let mut samples = Samples::collect(role.millis, &processes)?;
     for turn in 0u64.. {
         let begin = Instant::now();
         let sum = fill(&mut orders, turn);
@@ -94,7 +95,7 @@ pub(super) fn call(role: &Role) -> Result<Measured, Box<dyn Error>> {
             break;
         }
     }
-    Ok(samples.summed_up(client.transport().to_string()))
+    Ok(samples.summed_up(client.transport().to_string())?)
 }
 
 pub(crate) fn check(found: u64, expected: u64) -> Result<(), Box<dyn Error>> {

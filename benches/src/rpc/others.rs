@@ -137,12 +137,13 @@ impl RoundTrip {
     }
 
     fn measure(&self, role: &Role, meeting: &Meeting<'_>) -> Outcome<Measured> {
-        let _server = Peer::start(role, role.meet.clone())?;
+        let server = Peer::start(role, role.meet.clone())?;
         let mut once = self.client(meeting)?;
         for turn in 0..WARM_UP.min((64 << 20) / meeting.payload_bytes).max(20) as u64 {
             once(turn)?;
         }
-        let mut samples = Samples::collect(role.millis);
+        let processes = server.both();
+        let mut samples = Samples::collect(role.millis, &processes)?;
         for turn in 0u64.. {
             wake::rest(role);
             let begin = Instant::now();
@@ -153,6 +154,6 @@ impl RoundTrip {
                 break;
             }
         }
-        Ok(samples.summed_up(self.name.into()))
+        Ok(samples.summed_up(self.name.into())?)
     }
 }

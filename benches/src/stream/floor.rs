@@ -1,7 +1,8 @@
 //! The floor of a stream: a bare shared ring of slots, each with one commit word, and no checks at all.
 //!
 //! `floor-ring` fills messages in the ring and sums them up there; `floor-ring-copy` copies them in and out, as whoever does
-//! not trust its peer must.
+//! not trust its peer must. With `-crc`, the producer puts the message's CRC32 beside the commit word, and the consumer compares it
+//! with that of what it reads.
 
 use std::{
     error::Error,
@@ -17,12 +18,34 @@ use crate::engine::{Peer, Role};
 
 pub(super) const IN_PLACE: &str = "floor-ring";
 pub(super) const COPIED: &str = "floor-ring-copy";
+pub(super) const IN_PLACE_CRC: &str = "floor-ring-crc";
+pub(super) const COPIED_CRC: &str = "floor-ring-copy-crc";
+
+/// Whether an engine is one of the floors.
+pub(super) fn is_floor(name: &str) -> bool {
+    name.starts_with(IN_PLACE)
+}
+
+/// The floor that does the same work as an engine: in place or copied, with a checksum at both ends or without.
+pub(super) fn like(name: &str) -> &'static str {
+    if is_floor(name) {
+        return COPIED;
+    }
+    let sums = name.starts_with("strait-") && !name.contains("-nosum");
+    match (name.contains("-inplace"), sums) {
+        (true, false) => IN_PLACE,
+        (true, true) => IN_PLACE_CRC,
+        (false, false) => COPIED,
+        (false, true) => COPIED_CRC,
+    }
+}
 
 /// The consumer's position lies alone before the slots.
 const HEAD_BYTES: usize = 256;
-/// Slots begin on a line; a message begins behind its commit word, as it does in a record.
+/// Slots begin on a line; a message begins behind its commit word and its checksum, as it does in a record.
 const LINE: usize = 64;
 const COMMIT_BYTES: usize = 16;
+const CRC_AT: usize = 8;
 
 struct Ring {
     memory: MmapRaw,
@@ -77,6 +100,11 @@ impl Ring {
     }
 }
 
+/// Whether messages are copied in and out, and whether they have checksums.
+fn work_of(name: &str) -> (bool, bool) {
+    (name.starts_with(COPIED), name.ends_with("-crc"))
+}
+
 fn wait(mut until: impl FnMut() -> bool) {
     while !until() {
         std::hint::spin_loop();
@@ -87,7 +115,7 @@ pub(super) fn produce(role: &Role) -> Result<(), Box<dyn Error>> {
     let file = OpenOptions::new().read(true).write(true).open(&role.meet)?;
     let ring = Ring::map(&file, role.engine.payload_bytes)?;
     let mut private = vec![0; ring.payload_bytes];
-    let copies = role.engine.name == COPIED;
+    let (copies, sums) = work_of(&role.engine.name);
     let mut head = 0;
     for number in 0.. {
         if number - head == ring.slots {
@@ -104,6 +132,11 @@ pub(super) fn produce(role: &Role) -> Result<(), Box<dyn Error>> {
         } else {
             fill(number, ring.message(slot));
         }
+        if sums {
+            let crc = crc32fast::hash(if copies { &private } else { ring.message(slot) });
+            // ORDERING: Relaxed; the commit word, stored next, publishes it.
+            ring.word(slot + CRC_AT).store(u64::from(crc), Ordering::Relaxed);
+        }
         // ORDERING: Release; pairs with the consumer's Acquire load: the message is written.
         ring.word(slot).store(number + 1, Ordering::Release);
     }
@@ -115,20 +148,25 @@ pub(super) fn consume(role: &Role) -> Result<Rate, Box<dyn Error>> {
     memory.set_len(Ring::bytes(role.engine.payload_bytes) as u64)?;
     let ring = Ring::map(&memory, role.engine.payload_bytes)?;
     let meet = format!("/proc/{}/fd/{}", std::process::id(), memory.as_fd().as_raw_fd());
-    let _producer = Peer::start(role, meet)?;
+    let producer = Peer::start(role, meet)?;
     let mut private = vec![0; ring.payload_bytes];
-    let copies = role.engine.name == COPIED;
+    let (copies, sums) = work_of(&role.engine.name);
     let mut number = 0;
-    count(role, || {
+    count(role, &producer, || {
         let slot = ring.slot(number);
         // ORDERING: Acquire; pairs with the producer's Release store.
         wait(|| ring.word(slot).load(Ordering::Acquire) == number + 1);
-        if copies {
+        let message = if copies {
             private.copy_from_slice(ring.message(slot));
-            check(number, &private, ring.payload_bytes)?;
+            &private[..]
         } else {
-            check(number, ring.message(slot), ring.payload_bytes)?;
+            ring.message(slot)
+        };
+        // ORDERING: Relaxed; the Acquire load of the commit word above made it visible.
+        if sums && u64::from(crc32fast::hash(message)) != ring.word(slot + CRC_AT).load(Ordering::Relaxed) {
+            return Err("a wrong checksum".into());
         }
+        check(number, message, ring.payload_bytes)?;
         number += 1;
         // ORDERING: Release; pairs with the producer's Acquire load: this slot was read.
         ring.head().store(number, Ordering::Release);

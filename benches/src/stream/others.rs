@@ -62,10 +62,10 @@ impl OneWay {
     }
 
     fn take_all(&self, role: &Role, meeting: &Meeting<'_>) -> Outcome<Rate> {
-        let _producer = Peer::start(role, role.meet.clone())?;
+        let producer = Peer::start(role, role.meet.clone())?;
         let mut take = (self.consume)(meeting)?;
         let mut number = 0;
-        count(role, || {
+        count(role, &producer, || {
             let mut right = Err("no message".into());
             take(&mut |message| right = check(number, message, meeting.payload_bytes))?;
             right?;
@@ -79,7 +79,7 @@ impl OneWay {
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A Unix stream socket and a pipe, one system call per message, and with buffers at both ends.
-pub(super) const SYSTEM: [OneWay; 4] = [
+pub(crate) const SYSTEM: [OneWay; 4] = [
     OneWay { name: "unix-stream", produce: |at| Ok(writer(connect(at)?)), consume: |at| Ok(reader(at, accept(at)?)) },
     OneWay {
         name: "unix-stream-buffered",
