@@ -117,7 +117,7 @@ pub(crate) fn run_role(role: &str, peers: &Peers) -> ExitCode {
         "slow" => Some(slow::run_role(&role, &lossy_too(peers))),
         "instructions" => Some(instructions::run_role(&role)),
         "stream" => Some(stream::run_role(&role, &peers.one_way)),
-        "state" => Some(state::run_role(&role)),
+        "state" => Some(state::run_role(&role, &peers.latest)),
         _ => None,
     };
     if let Some(outcome) = unpinned {

@@ -48,7 +48,7 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json")
 
 /// How much a count may grow. A call depends on when the system lets which process run.
 const TOLERANCE: f64 = 0.02;
-const TOLERANCE_OF_CALLS: f64 = 0.10;
+const TOLERANCE_OF_CALLS: f64 = 0.05;
 
 /// Takes so many turns.
 type Program = fn(u64);

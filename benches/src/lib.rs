@@ -32,6 +32,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 pub use rpc::{Answer, Call, Meeting, Outcome, RoundTrip};
+pub use state::{Latest, Look, Publish};
 pub use stream::{OneWay, Send, Take};
 
 /// Runs scenarios and prints a table, or with --json one object per line.
@@ -92,6 +93,8 @@ pub struct Peers {
     pub round_trips: Vec<RoundTrip>,
     /// Of streams from one process to another.
     pub one_way: Vec<OneWay>,
+    /// Of published values.
+    pub latest: Vec<Latest>,
     /// Of streams that may lose messages where the consumer is slow.
     pub lossy: Vec<OneWay>,
 }
@@ -158,7 +161,7 @@ pub fn main(peers: Peers) -> ExitCode {
         held &= queue::run(&plan, arguments.json);
     }
     if plan.wants("state") {
-        held &= state::run(&plan, arguments.json);
+        held &= state::run(&plan, &peers.latest, arguments.json);
     }
     if plan.wants("stream") {
         held &= stream::run(&plan, &peers.one_way, arguments.json);

@@ -4,9 +4,12 @@
 //! with `pin`, read in place, those two words alone. No process is pinned: there may be more of them than cores. `share_of_memcpy` is the median, over interleaved pairs in one shell, of what a plain
 //! copy of as many bytes takes and what a read takes.
 
+mod others;
+
 use std::{
     error::Error,
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -26,7 +29,10 @@ use crate::{
     runner::Plan,
 };
 
+pub use self::others::{Latest, Look, Publish};
+
 const SERVICE: &str = "bench-state";
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Commands are short, and the state has memory of its own.
 fn options(role: &Role) -> strait::Options {
     #[allow(unsafe_code)]
@@ -60,50 +66,78 @@ struct Sum {
 }
 
 /// Runs all engines; whether that held.
-pub(crate) fn run(plan: &Plan, json: bool) -> bool {
-    let mut kinds = Vec::new();
-    for payload_bytes in [64, 4096, 256 << 10] {
-        for writer in ["idle", "busy"] {
-            kinds.extend(SHELLS.map(|shells| (format!("read-{writer}-{shells}"), payload_bytes, shells)));
-        }
-    }
-    for writer in ["idle", "busy"] {
-        kinds.extend(SHELLS.map(|shells| (format!("pin-{writer}-{shells}"), 256 << 10, shells)));
-    }
-    kinds.extend(["seen-spin", "seen-changed"].map(|kind| (format!("{kind}-1"), 64, 1)));
-    kinds.extend(SHELLS.map(|shells| (format!("command-{shells}"), 64, shells)));
-    kinds.retain(|(_, bytes, shells)| !plan.quick || (*shells < 4 && *bytes != 4096));
+pub(crate) fn run(plan: &Plan, peers: &[Latest], json: bool) -> bool {
+    let mut kinds = kinds(peers);
+    kinds.retain(|kind| {
+        let left_out = plan.quick && (kind.shells >= 4 || kind.payload_bytes == 4096);
+        plan.chooses(&kind.name, kind.payload_bytes) && !left_out
+    });
     let mut held = true;
     let mut progress = Progress::new("state", kinds.len() * plan.runs as usize);
-    let mut table: Vec<Vec<Sum>> = Vec::new();
-    for (kind, payload_bytes, shells) in kinds {
-        let name = format!("strait-shm-{kind}");
-        if !plan.chooses(&name, payload_bytes) {
-            continue;
-        }
-        let mut runs = Vec::new();
-        for run in 1..=plan.runs {
+    let mut table: Vec<Vec<Sum>> = kinds.iter().map(|_| Vec::new()).collect();
+    for run in 1..=plan.runs {
+        for (kind, sums) in kinds.iter().zip(&mut table) {
+            let Kind { ref name, payload_bytes, shells } = *kind;
             progress.step(&format!("{name} {payload_bytes} B, run {run} of {}", plan.runs));
             let engine = Engine { scenario: "state".into(), name: name.clone(), payload_bytes };
-            match measure(plan, engine, shells) {
-                Ok(sums) => {
-                    sums.iter().for_each(|sum| put(sum, run));
-                    runs.extend(sums);
+            // In memory, as ours is, where another library keeps its values in files.
+            let base = if of(peers, name).is_some() { "/dev/shm".into() } else { std::env::temp_dir() };
+            match measure(plan, engine, shells, &base) {
+                Ok(found) => {
+                    found.iter().for_each(|sum| put(sum, run));
+                    sums.extend(found);
                 }
                 Err(error) => {
                     eprintln!("failed: {name} {payload_bytes} B: {error}");
-                    held = false;
+                    // A peer that is wrong is a result; one of ours is a failure.
+                    held &= of(peers, name).is_some();
                 }
             }
         }
-        table.push(runs);
     }
     drop(progress);
     if !json {
-        println!("\nstate: one daemon, shells in processes of their own; not pinned; median of {} runs\n", plan.runs);
-        table.iter().for_each(|runs| print_row(runs));
+        println!("\nstate: one daemon, shells in processes of their own; not pinned; median of {} runs", plan.runs);
+        println!("-read-: a copy of one's own; -pin-: the first and the last word, where the value lies\n");
+        for (kind, sums) in kinds.iter().zip(&table) {
+            print_row(kind, sums, plan.runs);
+        }
     }
     held
+}
+
+/// An engine with as many shells as its name says.
+struct Kind {
+    name: String,
+    payload_bytes: usize,
+    shells: usize,
+}
+
+/// Ours, and those of the peers, which read where a value lies.
+fn kinds(peers: &[Latest]) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    let mut add = |name: &str, payload_bytes, numbers: &[usize]| {
+        kinds.extend(numbers.iter().map(|&shells| Kind { name: format!("{name}-{shells}"), payload_bytes, shells }));
+    };
+    for payload_bytes in [64, 4096, 256 << 10] {
+        for writer in ["idle", "busy"] {
+            add(&format!("strait-shm-read-{writer}"), payload_bytes, &SHELLS);
+        }
+    }
+    for writer in ["idle", "busy"] {
+        for library in ["strait-shm"].into_iter().chain(peers.iter().map(|peer| peer.name)) {
+            add(&format!("{library}-pin-{writer}"), 256 << 10, &SHELLS);
+        }
+    }
+    add("strait-shm-seen-spin", 64, &[1]);
+    add("strait-shm-seen-changed", 64, &[1]);
+    add("strait-shm-command", 64, &SHELLS);
+    kinds
+}
+
+/// The peer that an engine is of.
+fn of<'a>(peers: &'a [Latest], name: &str) -> Option<&'a Latest> {
+    peers.iter().find(|peer| name.starts_with(peer.name))
 }
 
 fn put(sum: &Sum, run: u32) {
@@ -113,7 +147,12 @@ fn put(sum: &Sum, run: u32) {
     }
 }
 
-fn print_row(runs: &[Sum]) {
+/// Medians of the runs that did not fail.
+fn print_row(kind: &Kind, runs: &[Sum], wanted: u32) {
+    let failed = wanted as usize - runs.iter().filter(|sum| sum.engine == kind.name).count();
+    if failed > 0 {
+        println!("{:<28} {:>7} B  failed in {failed} runs of {wanted}", kind.name, kind.payload_bytes);
+    }
     let mut names: Vec<&str> = runs.iter().map(|sum| &*sum.engine).collect();
     names.dedup();
     names.truncate(2);
@@ -130,8 +169,8 @@ fn print_row(runs: &[Sum]) {
 }
 
 /// One run: a daemon and `shells` shell processes, which start together.
-fn measure(plan: &Plan, engine: Engine, shells: usize) -> Result<Vec<Sum>, Box<dyn Error>> {
-    let meet = std::env::temp_dir().join(format!("strait-bench-state-{}", std::process::id()));
+fn measure(plan: &Plan, engine: Engine, shells: usize, base: &Path) -> Result<Vec<Sum>, Box<dyn Error>> {
+    let meet = base.join(format!("strait-bench-state-{}", std::process::id()));
     let role = Role {
         engine,
         side: Side::Client,
@@ -200,7 +239,10 @@ fn summed_up(role: &Role, all: &[Work]) -> Vec<Sum> {
 }
 
 /// One process: the daemon, or one of its shells.
-pub(crate) fn run_role(role: &Role) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run_role(role: &Role, peers: &[Latest]) -> Result<(), Box<dyn Error>> {
+    if let Some(peer) = of(peers, &role.engine.name) {
+        return peer.run(role);
+    }
     match role.side {
         Side::Server => publish(role),
         Side::Client if role.engine.name.contains("-command-") => command(role),
@@ -259,7 +301,7 @@ fn publish(role: &Role) -> Result<(), Box<dyn Error>> {
 
 /// Connects, with patience for a daemon that is still starting, and waits for its first value.
 fn connect(role: &Role) -> Result<Shell<[u8]>, Box<dyn Error>> {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + PATIENCE;
     let mut shell = loop {
         match Shell::connect_with(SERVICE, &options(role)) {
             Ok(shell) if reads_in_place(role) && shell.no_pin().is_some() => {
@@ -321,8 +363,17 @@ fn read(role: &Role) -> Result<(), Box<dyn Error>> {
     let once = |shell: &mut Shell<[u8]>, deadline| {
         if in_place { look_once(shell, len) } else { read_once(shell, len, deadline) }
     };
+    let mut work = reads(role, |deadline| once(&mut shell, deadline).map(drop))?;
+    if role.engine.name.ends_with("-read-idle-1") {
+        paired(&mut shell, role, &mut work)?;
+    }
+    done(&work)
+}
+
+/// Reads while time lasts, once all readers are warm.
+fn reads(role: &Role, mut once: impl FnMut(Instant) -> Result<(), Box<dyn Error>>) -> Result<Work, Box<dyn Error>> {
     for _ in 0..100 {
-        once(&mut shell, soon())?;
+        once(soon())?;
     }
     let until = begin(role)?;
     let start = Instant::now();
@@ -332,7 +383,7 @@ fn read(role: &Role) -> Result<(), Box<dyn Error>> {
     loop {
         let before = Instant::now();
         for _ in 0..BATCH {
-            once(&mut shell, until)?;
+            once(until)?;
         }
         reads += u64::from(BATCH);
         let after = Instant::now();
@@ -342,11 +393,7 @@ fn read(role: &Role) -> Result<(), Box<dyn Error>> {
         }
     }
     let operations_per_s = reads as f64 / start.elapsed().as_secs_f64();
-    let mut work = Work { operations_per_s, p50_ns: median(times), ..Work::default() };
-    if role.engine.name.ends_with("-read-idle-1") {
-        paired(&mut shell, role, &mut work)?;
-    }
-    done(&work)
+    Ok(Work { operations_per_s, p50_ns: median(times), ..Work::default() })
 }
 
 /// Plain copies and reads in turn.

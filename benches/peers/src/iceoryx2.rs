@@ -5,7 +5,10 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,23 +48,23 @@ fn prefix(meeting: &Meeting<'_>) -> String {
     format!("{}_", dir.to_string_lossy())
 }
 
-/// Removes what the killed server leaves in shared memory, once the client is done.
-struct Sweep(String);
+/// The prefix of what the killed server leaves in shared memory, where this process was its client.
+static LEFT: OnceLock<String> = OnceLock::new();
 
-impl Sweep {
-    fn after(meeting: &Meeting<'_>) -> Self {
-        Self(prefix(meeting))
+/// Removes that, once this process has done its work; before, other connections of it still use it.
+pub(crate) fn sweep() {
+    let Some(prefix) = LEFT.get() else { return };
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+    for path in entries.map(|entry| entry.path()).filter(ours) {
+        let _ = std::fs::remove_file(path);
     }
 }
 
-impl Drop for Sweep {
-    fn drop(&mut self) {
-        let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.0));
-        for path in entries.map(|entry| entry.path()).filter(ours) {
-            let _ = std::fs::remove_file(path);
-        }
-    }
+/// What a client connects by; what it leaves is swept.
+fn client_node(meeting: &Meeting<'_>) -> Outcome<Node<ipc::Service>> {
+    LEFT.get_or_init(|| prefix(meeting));
+    node(meeting)
 }
 
 /// Polls until there is something; gives up after a while that no live peer takes.
@@ -107,13 +110,12 @@ fn serve_requests(meeting: &Meeting<'_>) -> Outcome<()> {
 }
 
 fn connect_requests(meeting: &Meeting<'_>) -> Outcome<Call> {
-    let sweep = Sweep::after(meeting);
-    let node = node(meeting)?;
+    let node = client_node(meeting)?;
     let service = node.service_builder(&"bench".try_into()?).request_response::<[u8], [u8]>().open_or_create()?;
     let client = service.client_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
     wait_until(|| service.dynamic_config().number_of_servers() > 0)?;
     Ok(Box::new(move |payload, reply| {
-        let _held = (&node, &service, &sweep);
+        let _held = (&node, &service);
         let pending = client.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()?;
         reply(poll(|| Ok(pending.receive()?))?.payload());
         Ok(())
@@ -171,8 +173,7 @@ fn serve_events(meeting: &Meeting<'_>) -> Outcome<()> {
 }
 
 fn connect_events(meeting: &Meeting<'_>) -> Outcome<Call> {
-    let sweep = Sweep::after(meeting);
-    let node = node(meeting)?;
+    let node = client_node(meeting)?;
     static CLIENTS: AtomicU64 = AtomicU64::new(0);
     // ORDERING: Relaxed; a number that no other has.
     let number = u64::from(std::process::id()) << 16 | CLIENTS.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +183,7 @@ fn connect_events(meeting: &Meeting<'_>) -> Outcome<Call> {
     let client = service.client_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
     wait_until(|| service.dynamic_config().number_of_servers() > 0)?;
     Ok(Box::new(move |payload, reply| {
-        let _held = (&node, &service, &sweep);
+        let _held = (&node, &service);
         let mut request = client.loan_slice_uninit(payload.len())?;
         *request.user_header_mut() = number;
         let pending = request.write_from_slice(payload).send()?;
@@ -216,8 +217,7 @@ fn serve_published(meeting: &Meeting<'_>) -> Outcome<()> {
 }
 
 fn connect_published(meeting: &Meeting<'_>) -> Outcome<Call> {
-    let sweep = Sweep::after(meeting);
-    let node = node(meeting)?;
+    let node = client_node(meeting)?;
     let ask = node.service_builder(&"ask".try_into()?).publish_subscribe::<[u8]>().open_or_create()?;
     let answer = node.service_builder(&"answer".try_into()?).publish_subscribe::<[u8]>().open_or_create()?;
     let publisher = ask.publisher_builder().initial_max_slice_len(meeting.payload_bytes).create()?;
@@ -226,7 +226,7 @@ fn connect_published(meeting: &Meeting<'_>) -> Outcome<Call> {
         ask.dynamic_config().number_of_subscribers() > 0 && answer.dynamic_config().number_of_publishers() > 0
     })?;
     Ok(Box::new(move |payload, reply| {
-        let _held = (&node, &ask, &answer, &sweep);
+        let _held = (&node, &ask, &answer);
         publisher.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()?;
         reply(&poll(|| Ok(subscriber.receive()?))?);
         Ok(())
@@ -280,12 +280,11 @@ fn produce(meeting: &Meeting<'_>, overflow: bool) -> Outcome<Send> {
 }
 
 fn consume(meeting: &Meeting<'_>, overflow: bool) -> Outcome<Take> {
-    let sweep = Sweep::after(meeting);
-    let node = node(meeting)?;
+    let node = client_node(meeting)?;
     let service = stream(&node, meeting, overflow)?;
     let subscriber = service.subscriber_builder().create()?;
     Ok(Box::new(move |look| {
-        let _held = (&node, &service, &sweep);
+        let _held = (&node, &service);
         look(&poll(|| Ok(subscriber.receive()?))?);
         Ok(())
     }))
