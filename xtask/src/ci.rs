@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Instant};
 
-use crate::{bench, crash, demo, failure::Failure, fuzz, hostile, loom, no_std, run, sanitize, test, tidy};
+use crate::{bench, demo, failure::Failure, loom, no_std, run, test, tidy};
 
 /// What a step runs.
 type Run = fn() -> Result<(), Failure>;
@@ -43,10 +43,6 @@ const STEPS: &[(&str, Run)] = &[
         }
         Ok(())
     }),
-    ("crash", || crash::run(&crash::Args::short())),
-    ("fuzz", || fuzz::run(&fuzz::Args::short())),
-    ("hostile", || hostile::run(&hostile::Args::short())),
-    ("sanitize", || sanitize::run(&sanitize::Args::short())),
     ("test", test::run),
 ];
 
