@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_target_that_there_is_not_is_wrong_usage_and_says_which_there_are() {
-        let args = Args { targets: vec!["nothing".into()], ..Args::short() };
+        let args = Args { targets: vec!["nothing".into()], seconds: 2, seed: 1, stable: true };
         let Err(Failure::Usage(message)) = run(&args) else { panic!("it is not there") };
         assert!(message.contains("`nothing`") && message.contains("ring_consumer"), "{message}");
     }

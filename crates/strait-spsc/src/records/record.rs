@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use strait_sync::{HonestPeer, Words, WordsMut, fail_point};
+use strait_sync::{HonestPeer, Words, WordsMut};
 
 use super::{
     consumer::Consumer,
@@ -129,7 +129,7 @@ impl<'a, Own: WordsMut, Peer: Words> Record<'a, Own, Peer> {
             Err(error) => return Err((self, error)),
         };
         let guard = Guard::new(consumer.memories.clone(), number, payload, self.len, self.meta, trust);
-        fail_point!("ring.guard_taken");
+        strait_sync::fail_point!("ring.guard_taken");
         self.consume();
         Ok(guard)
     }
