@@ -250,6 +250,9 @@ pub(crate) fn lossy() -> Vec<OneWay> {
     }]
 }
 
+/// There once the subscriber has opened its connection to the publisher: one that waits for room gives up on a subscriber that has not.
+const READY: &str = "ready";
+
 type Stream = iceoryx2::service::port_factory::publish_subscribe::PortFactory<ipc::Service, [u8], ()>;
 
 /// As much as the rings of the other engines hold: 256 KiB, and at least four messages.
@@ -271,7 +274,7 @@ fn produce(meeting: &Meeting<'_>, overflow: bool) -> Outcome<Send> {
         .initial_max_slice_len(meeting.payload_bytes)
         .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
         .create()?;
-    wait_until(|| service.dynamic_config().number_of_subscribers() > 0)?;
+    wait_until(|| meeting.dir.join(READY).exists())?;
     Ok(Box::new(move |message| {
         let _held = (&node, &service);
         publisher.loan_slice_uninit(message.len())?.write_from_slice(message).send()?;
@@ -283,6 +286,9 @@ fn consume(meeting: &Meeting<'_>, overflow: bool) -> Outcome<Take> {
     let node = client_node(meeting)?;
     let service = stream(&node, meeting, overflow)?;
     let subscriber = service.subscriber_builder().create()?;
+    wait_until(|| service.dynamic_config().number_of_publishers() > 0)?;
+    subscriber.has_samples()?;
+    std::fs::write(meeting.dir.join(READY), "")?;
     Ok(Box::new(move |look| {
         let _held = (&node, &service);
         look(&poll(|| Ok(subscriber.receive()?))?);
