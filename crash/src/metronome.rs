@@ -39,9 +39,11 @@ impl Metronome {
         });
         let beating = beats.clone();
         let thread = std::thread::spawn(move || {
+            // ORDERING: Relaxed, all of this file: counts and a flag that no other memory goes with. Pairs with the store in `drop`.
             while !beating.ends.load(Ordering::Relaxed) {
                 std::thread::sleep(BEAT);
                 let now = beating.begun.elapsed().as_nanos() as u64;
+                // ORDERING: Relaxed: only this thread writes both; pairs with the loads in `missed`, which may be a beat behind.
                 let before = beating.last_ns.swap(now, Ordering::Relaxed);
                 beating.missed_ns.fetch_add(missed(now - before), Ordering::Relaxed);
             }
@@ -51,8 +53,10 @@ impl Metronome {
 
     /// For how long in all the machine has kept this process waiting.
     pub(crate) fn missed(&self) -> Duration {
+        // ORDERING: Relaxed: pairs with the swap of the beating thread.
         let since =
             (self.beats.begun.elapsed().as_nanos() as u64).saturating_sub(self.beats.last_ns.load(Ordering::Relaxed));
+        // ORDERING: Relaxed: pairs with the add of the beating thread.
         Duration::from_nanos(self.beats.missed_ns.load(Ordering::Relaxed) + missed(since))
     }
 }
@@ -63,6 +67,7 @@ fn missed(since_last_ns: u64) -> u64 {
 
 impl Drop for Metronome {
     fn drop(&mut self) {
+        // ORDERING: Relaxed: pairs with the load of the beating thread, which is joined.
         self.beats.ends.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

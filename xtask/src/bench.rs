@@ -4,22 +4,25 @@ mod report;
 
 use std::process::Command;
 
+use clap::builder::PossibleValuesParser;
+
 use crate::{failure::Failure, run};
 
-/// Every scenario that this repository has. Which of them exist now, the benches package says.
-const SCENARIOS: [&str; 12] = [
-    "floor",
-    "rpc",
-    "stream",
-    "slow",
-    "state",
-    "queue",
-    "primitives",
-    "clients",
-    "connections",
-    "wake",
-    "syscalls",
-    "instructions",
+/// The scenarios, and the seconds that one run of each takes with other libraries beside; of those that run less often, a fifth of
+/// five.
+const SCENARIOS: [(&str, f64); 12] = [
+    ("floor", 0.7),
+    ("rpc", 60.0),
+    ("stream", 33.0),
+    ("slow", 3.0),
+    ("state", 16.0),
+    ("queue", 12.0),
+    ("primitives", 46.0),
+    ("clients", 43.0),
+    ("connections", 14.0),
+    ("wake", 12.0),
+    ("syscalls", 17.0),
+    ("instructions", 1.5),
 ];
 
 /// Run the benchmarks.
@@ -31,10 +34,10 @@ const SCENARIOS: [&str; 12] = [
                         cargo xtask bench floor rpc --compare   two scenarios, with other libraries beside\n  \
                         cargo xtask bench rpc --quick --json    short, one JSON object per line\n  \
                         cargo xtask bench --compare --report    everything, into the documentation\n  \
-                        cargo xtask bench primitives --compare  rings, queues and snapshots beside other crates'")]
+                        cargo xtask bench primitives --compare  rings, queues and snapshots beside other crates")]
 pub(crate) struct Args {
     /// The scenarios to run; all, where none is given
-    #[arg(value_name = "SCENARIO", value_parser = SCENARIOS)]
+    #[arg(value_name = "SCENARIO", value_parser = PossibleValuesParser::new(SCENARIOS.map(|(name, _)| name)))]
     scenarios: Vec<String>,
     /// Also measure other libraries; builds them, apart from everything else
     #[arg(long)]
@@ -62,7 +65,6 @@ pub(crate) struct Args {
 /// Runs the scenarios that were asked for.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let benches = if args.compare { with_peers } else { benches };
-    check(&args.scenarios, &available(benches())?)?;
     let runs = args.runs.unwrap_or(if args.quick { 1 } else { RUNS });
     if !args.quick {
         let less = if args.compare { "" } else { "; without other libraries less" };
@@ -95,38 +97,16 @@ fn add_options(args: &Args, command: &mut Command) {
 /// How often each engine is measured, where nobody says it.
 const RUNS: u32 = 5;
 
-/// Seconds that one run of a scenario takes with other libraries beside; of those that run less often, a fifth of five.
-const SECONDS_PER_RUN: [(&str, f64); 12] = [
-    ("floor", 0.7),
-    ("rpc", 60.0),
-    ("wake", 12.0),
-    ("clients", 43.0),
-    ("connections", 14.0),
-    ("stream", 33.0),
-    ("slow", 3.0),
-    ("state", 16.0),
-    ("queue", 12.0),
-    ("primitives", 46.0),
-    ("syscalls", 17.0),
-    ("instructions", 1.5),
-];
-
 /// How long it takes with other libraries beside, about.
 fn minutes(scenarios: &[String], runs: u32) -> f64 {
     let asked = |name: &str| scenarios.is_empty() || scenarios.iter().any(|scenario| scenario == name);
-    let of_run = SECONDS_PER_RUN.iter().filter(|(name, _)| asked(name));
+    let of_run = SCENARIOS.iter().filter(|(name, _)| asked(name));
     of_run.map(|(_, seconds)| seconds).sum::<f64>() * f64::from(runs) / 60.0
 }
 
-/// Runs those of `scenarios` that exist, briefly; returns which ones they were.
-pub(crate) fn quick(scenarios: &[&str]) -> Result<Vec<String>, Failure> {
-    let available = available(benches())?;
-    let scenarios: Vec<String> =
-        scenarios.iter().filter(|name| available.iter().any(|there| there == *name)).map(ToString::to_string).collect();
-    if !scenarios.is_empty() {
-        run::must(benches().args(&scenarios).arg("--quick"))?;
-    }
-    Ok(scenarios)
+/// Runs `scenarios` briefly.
+pub(crate) fn quick(scenarios: &[&str]) -> Result<(), Failure> {
+    run::must(benches().args(scenarios).arg("--quick"))
 }
 
 /// Lets only what the benches understand through, so that anything else is wrong usage here.
@@ -147,38 +127,4 @@ fn with_peers() -> Command {
     let mut command = run::cargo(&["run", "--release", "--manifest-path", "benches/peers/Cargo.toml", "--"]);
     command.env("CARGO_TARGET_DIR", run::target_dir().join("peers"));
     command
-}
-
-/// The scenarios that exist: one name per line of `--list`.
-fn available(mut benches: Command) -> Result<Vec<String>, Failure> {
-    Ok(run::output(benches.arg("--list"))?.split_whitespace().map(str::to_owned).collect())
-}
-
-fn check(asked: &[String], available: &[String]) -> Result<(), Failure> {
-    let there = || if available.is_empty() { "none".to_owned() } else { available.join(", ") };
-    if available.is_empty() && asked.is_empty() {
-        return Err(Failure::Usage("there is no scenario yet: they come with later issues".to_owned()));
-    }
-    match asked.iter().find(|name| !available.contains(name)) {
-        Some(name) => {
-            Err(Failure::Usage(format!("scenario {name} comes with a later issue; those there now: {}", there())))
-        }
-        None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scenario_that_is_not_there_yet_is_wrong_usage() {
-        let available = ["rpc".to_owned(), "floor".to_owned()];
-        assert!(check(&["rpc".to_owned()], &available).is_ok());
-        assert!(check(&[], &available).is_ok());
-        let failure = check(&["rpc".to_owned(), "state".to_owned()], &available).unwrap_err();
-        assert!(matches!(&failure, Failure::Usage(_)));
-        assert_eq!(failure.to_string(), "scenario state comes with a later issue; those there now: rpc, floor");
-        assert!(matches!(check(&[], &[]), Err(Failure::Usage(_))));
-    }
 }

@@ -58,15 +58,21 @@ fn message(sequence: u64, body: &[u8]) -> Vec<u8> {
     frame(0, &[&sequence.to_le_bytes()[..], &0u64.to_le_bytes(), body].concat())
 }
 
-#[test]
-fn a_damaged_message_of_a_stream_is_left_out_told_by_the_next_one_and_counted() {
-    let scratch = Scratch::new();
+/// A stream whose producer is this test.
+fn connected(scratch: &Scratch) -> (UnixStream, Consumer) {
     let binding = <Consumer>::bind("lines", &scratch.config()).unwrap();
     let mut peer = UnixStream::connect(binding.path()).unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     peer.write_all(&frame(CONTROL, &hello())).unwrap();
-    let mut consumer = binding.accept_timeout(PATIENCE).unwrap();
+    let consumer = binding.accept_timeout(PATIENCE).unwrap();
     assert_eq!(control(&mut peer)[0], WELCOME);
+    (peer, consumer)
+}
+
+#[test]
+fn a_damaged_message_of_a_stream_is_left_out_told_by_the_next_one_and_counted() {
+    let scratch = Scratch::new();
+    let (mut peer, mut consumer) = connected(&scratch);
     let mut damaged = message(1, b"two");
     *damaged.last_mut().unwrap() ^= 1;
     peer.write_all(&[message(0, b"one"), damaged, message(2, b"three")].concat()).unwrap();
@@ -80,12 +86,7 @@ fn a_damaged_message_of_a_stream_is_left_out_told_by_the_next_one_and_counted() 
 #[test]
 fn messages_of_a_clock_that_is_ahead_or_goes_back_come_all_and_are_of_no_age() {
     let scratch = Scratch::new();
-    let binding = <Consumer>::bind("lines", &scratch.config()).unwrap();
-    let mut peer = UnixStream::connect(binding.path()).unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer.write_all(&frame(CONTROL, &hello())).unwrap();
-    let mut consumer = binding.accept_timeout(PATIENCE).unwrap();
-    assert_eq!(control(&mut peer)[0], WELCOME);
+    let (mut peer, mut consumer) = connected(&scratch);
     for (sequence, timestamp) in [u64::MAX, u64::MAX - 1, strait_frame::now_micros() + 60_000_000].iter().enumerate() {
         let mut sent = message(sequence as u64, b"when?");
         sent[4..12].copy_from_slice(&timestamp.to_le_bytes());

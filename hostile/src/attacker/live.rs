@@ -131,6 +131,7 @@ fn changing(attacker: &mut Attacker, name: &str) -> io::Result<&'static str> {
     let (stop, position, written) = (AtomicBool::new(false), AtomicU64::new(live.position), AtomicU64::new(0));
     let request = request(0, 0);
     // The call that went before is the first.
+    // ORDERING: Relaxed: the thread that reads it starts after this.
     position.fetch_sub(record_bytes(&request), Ordering::Relaxed);
     // Behind the envelope and the header of rpc.
     let words = (request.len() - 16) / 8;

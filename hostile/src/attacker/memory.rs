@@ -164,6 +164,7 @@ impl Upgraded {
 
     /// One byte, where the other side has shown a ticket that it was not rung for.
     pub(super) fn ring(&mut self) -> io::Result<()> {
+        // ORDERING: SeqCst; pairs with the fence of the side that shows its ticket and then looks at the ring again.
         fence(Ordering::SeqCst);
         let ticket = self.theirs.load(DATA_TICKET);
         if ticket != 0 && ticket != self.rung {
@@ -173,31 +174,22 @@ impl Upgraded {
         Ok(())
     }
 
-    /// Whether the other side has answered by a record of its own within [`PATIENCE`]; `None` where it has hung up.
+    /// Whether the other side has answered by a record of its own within [`PATIENCE`]; `None` where it has hung up. What it sends
+    /// is taken for read at once, so that it never waits for room.
     pub(super) fn answered(&mut self) -> Option<bool> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let tail = self.theirs.load(TAIL);
-            // What it sends is taken for read at once, so that it never waits for room.
-            if tail != self.seen {
-                self.own.store(HEAD, tail);
-                self.seen = tail;
-                return Some(true);
-            }
-            if self.has_hung_up() {
-                return None;
-            }
-            if Instant::now() > deadline {
-                return Some(false);
-            }
-            std::thread::yield_now();
-        }
+        let answered = self.published_within(PATIENCE);
+        self.own.store(HEAD, self.seen);
+        answered
     }
 
     /// Waits a little until the other side has published something new, and shows nothing of having read it: false where it has
     /// not, `None` where it has hung up.
     pub(super) fn next_reply(&mut self) -> Option<bool> {
-        let deadline = Instant::now() + Duration::from_millis(20);
+        self.published_within(Duration::from_millis(20))
+    }
+
+    fn published_within(&mut self, patience: Duration) -> Option<bool> {
+        let deadline = Instant::now() + patience;
         loop {
             let tail = self.theirs.load(TAIL);
             if tail != self.seen {
