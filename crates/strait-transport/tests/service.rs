@@ -20,37 +20,14 @@ use support::{
     eventually, exchange, options,
     raw::{Greeting, HELLO, Raw},
     receive, send,
+    service::{connect_patiently, echoes, serve},
 };
 #[cfg(feature = "tokio")]
 use support::{child::forked, within};
 
 #[test]
 fn roles() {
-    play(&[
-        ("hold_name", hold_name),
-        ("exhausted_accept", exhausted_accept),
-        ("stopped_with_lock", stopped_with_lock),
-        ("crowd", crowd),
-    ]);
-}
-
-/// Accepts for ever, one thread per client, until the process or the scratch ends.
-fn serve(listener: Listener) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        while let Ok(Some(incoming)) = listener.accept() {
-            thread::spawn(move || {
-                let Ok(mut connection) = incoming.handshake() else { return };
-                while let Ok(message) = receive(&mut connection) {
-                    send(&mut connection, &message).unwrap();
-                }
-            });
-        }
-    })
-}
-
-fn echoes(connection: &mut Connection) {
-    send(connection, b"echo").unwrap();
-    assert_eq!(*receive(connection).unwrap(), *b"echo");
+    play(&[("hold_name", hold_name), ("exhausted_accept", exhausted_accept), ("stopped_with_lock", stopped_with_lock)]);
 }
 
 // ---- names ----
@@ -205,71 +182,6 @@ fn a_client_above_the_limit_is_told_that_the_server_is_busy() {
         }
         clients.iter_mut().for_each(echoes);
     }
-}
-
-/// Clients of one of the processes that come at once.
-const CROWD: usize = 250;
-
-/// So many clients at the same moment; says how many were served, and keeps those until it is told to let go.
-fn crowd(dir: &Path) {
-    let (options, gate) = (options(dir), std::sync::Barrier::new(CROWD + 1));
-    let (options, gate) = (&options, &gate);
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..CROWD)
-            .map(|_| {
-                let small = thread::Builder::new().stack_size(256 << 10);
-                let client = move || {
-                    gate.wait();
-                    Connection::connect("pair", options)
-                };
-                small.spawn_scoped(scope, client).unwrap()
-            })
-            .collect();
-        say("ready");
-        hear();
-        gate.wait();
-        let mut served = Vec::new();
-        for client in clients {
-            match client.join().unwrap() {
-                Ok(connection) => served.push(connection),
-                Err(Error::Refused(Refusal::Busy { .. }) | Error::TimedOut { .. }) => {}
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-        say(&served.len().to_string());
-        hear();
-        served.iter_mut().for_each(echoes);
-    });
-}
-
-#[test]
-fn of_a_thousand_clients_at_once_no_more_than_the_limit_are_served_the_rest_are_told_and_the_next_one_is_served() {
-    let scratch = Scratch::new();
-    let mut options = scratch.options();
-    options.limits = Limits { max_clients: 128, max_pending_handshakes: 128, ..Limits::default() };
-    let _serving = serve(Listener::bind("pair", &options, None).unwrap());
-    let mut crowds: Vec<Child> = (0..4).map(|_| Child::start("crowd", scratch.path())).collect();
-    crowds.iter().for_each(|crowd| crowd.expect("ready"));
-    crowds.iter_mut().for_each(|crowd| crowd.tell("come"));
-    let served: usize = crowds.iter().map(|crowd| crowd.line().parse::<usize>().unwrap()).sum();
-    assert!((1..=128).contains(&served), "{served} of {} clients were served", 4 * CROWD);
-    crowds.iter_mut().for_each(|crowd| crowd.tell("go"));
-    crowds.into_iter().for_each(Child::finish);
-    echoes(&mut connect_patiently(&scratch.options()));
-}
-
-/// Connects, trying again while the server has not noticed yet that others left.
-fn connect_patiently(options: &Options) -> Connection {
-    let mut connection = None;
-    eventually("a place", || {
-        match Connection::connect("pair", options) {
-            Ok(made) => connection = Some(made),
-            Err(Error::Refused(Refusal::Busy { .. })) => {}
-            Err(other) => panic!("{other}"),
-        }
-        connection.is_some()
-    });
-    connection.unwrap()
 }
 
 #[test]

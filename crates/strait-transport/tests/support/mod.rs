@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod raw;
+pub mod service;
 
 use std::{
     os::unix::fs::DirBuilderExt,
