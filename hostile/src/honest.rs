@@ -127,7 +127,7 @@ fn queue(directory: &Path, latencies: &Latencies) -> Result<(), Failure> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let item = worker.pop(left)?.ok_or("the queue was closed")?;
+            let item = worker.pop(left)?.ok_or("no item within the deadline: neither its own nor another")?;
             let ours = item.get().starts_with(b"honest");
             worker.ack(item)?;
             if ours {

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(not(strait_loom))]
+use strait_sync::primitive::FENCED_LOAD;
 use strait_sync::{Words, WordsMut, primitive::Ordering};
 
 use crate::records::Geometry;
@@ -99,7 +101,7 @@ impl RingWords {
         {
             let _ = memory;
             // ORDERING: Relaxed; callers that need more put a fence behind it.
-            self.word(position).load(Ordering::Relaxed)
+            self.word(position).load(FENCED_LOAD)
         }
         #[cfg(strait_loom)]
         memory.load(self.offset(position))

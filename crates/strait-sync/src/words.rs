@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-use crate::primitive::{AtomicU64, Ordering};
+use crate::primitive::{AtomicU64, FENCED_LOAD, Ordering};
 
 /// Where the words are: a base address and a length, or under loom a row of modelled cells.
 ///
@@ -273,7 +273,7 @@ pub unsafe trait Words: Send + Sync {
     #[track_caller]
     fn load(&self, offset: usize) -> u64 {
         // ORDERING: Relaxed; callers that need more put a fence behind it (see the trait's docs).
-        self.raw().word(offset).load(Ordering::Relaxed)
+        self.raw().word(offset).load(FENCED_LOAD)
     }
 
     /// Copies words from byte `offset` on into `destination`, each by one relaxed load.
