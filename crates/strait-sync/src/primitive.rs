@@ -22,6 +22,7 @@ pub use std::sync::{Condvar, MutexGuard};
 
 /// The order of a load that has a fence behind it where more is needed: relaxed. ThreadSanitizer sees no fences, so under a sanitizer the
 /// load is acquire, what the fence makes of it: a store that lacks its release is still found, a missing fence is the models' to find.
+// ORDERING: pairs, through the fence behind it, with what the place of use names: the release store or fence whose writes it waits for.
 pub const FENCED_LOAD: Ordering = if cfg!(strait_sanitize) { Ordering::Acquire } else { Ordering::Relaxed };
 
 /// Tells the processor that this is a spin; under loom, lets another thread run.
