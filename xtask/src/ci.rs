@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Instant};
 
-use crate::{bench, demo, failure::Failure, loom, no_std, run, test, tidy};
+use crate::{bench, crash, demo, failure::Failure, fuzz, hostile, loom, no_std, run, sanitize, test, tidy};
 
 /// What a step runs.
 type Run = fn() -> Result<(), Failure>;
@@ -37,6 +37,10 @@ const STEPS: &[(&str, Run)] = &[
     ("loom", || loom::run(&loom::Args::default())),
     ("demo", || demo::run(&demo::Args::short())),
     ("bench", || bench::quick(&["floor", "rpc", "wake", "clients", "stream", "state", "queue", "primitives"])),
+    ("crash", || crash::run(&crash::Args::short())),
+    ("fuzz", || fuzz::run(&fuzz::Args::short())),
+    ("hostile", || hostile::run(&hostile::Args::short())),
+    ("sanitize", || sanitize::run(&sanitize::Args::short())),
     ("test", test::run),
 ];
 

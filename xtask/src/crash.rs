@@ -33,7 +33,7 @@ use table::Tally;
     cargo xtask crash                            every point, and a minute of the storm\n  \
     cargo xtask crash --seconds 600 --seed 7     the same with ten minutes, from that seed\n  \
     cargo xtask crash --only mpmc --seconds 0    the points of one scenario, without a storm\n  \
-    cargo xtask crash --quick                    each point once with each signal\n  \
+    cargo xtask crash --quick                    each point once with each signal: what `cargo xtask ci` runs\n  \
     cargo xtask crash --list                     the points, and where they are in the sources\n\n\
     A case that failed is printed with the command that runs it again.")]
 pub(crate) struct Args {
@@ -55,6 +55,13 @@ pub(crate) struct Args {
     /// Print one JSON object per line: a row for each scenario and role
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// What `cargo xtask ci` runs.
+    pub(crate) fn short() -> Self {
+        Self { seconds: 5, seed: None, only: None, quick: true, list: false, json: false }
+    }
 }
 
 /// A survivor's lateness that is let pass where one case runs at a time, and where several do.

@@ -29,6 +29,13 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// A short run, for `cargo xtask ci`.
+    pub(crate) fn short() -> Self {
+        Self { seconds: 15, seed: None, json: false }
+    }
+}
+
 /// Builds the programs and runs them.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     const PACKAGE: &str = "strait-hostile";

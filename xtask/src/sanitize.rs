@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// One of the two
     #[arg(long, value_enum)]
     only: Option<Sanitizer>,
-    /// AddressSanitizer alone, over the primitives and the transport
+    /// AddressSanitizer alone, over the primitives and the transport: what `cargo xtask ci` runs
     #[arg(long, conflicts_with = "only")]
     short: bool,
 }
@@ -24,6 +24,13 @@ pub(crate) struct Args {
 enum Sanitizer {
     Address,
     Thread,
+}
+
+impl Args {
+    /// The short form, for `cargo xtask ci`.
+    pub(crate) fn short() -> Self {
+        Self { only: None, short: true }
+    }
 }
 
 /// What `--short` covers.
