@@ -149,16 +149,20 @@ fn trace(program: &Path, roles: &[Role], known: &BTreeSet<String>, screen: &mut 
     Ok(reached)
 }
 
-/// What is run for each point, in each role that comes to it, or where it has to be `quick` in the first: with either signal, at the first
-/// pass, and at one in the middle where there are many.
+/// What is run for each point, in each role that comes to it, or where it has to be `quick` in that which came to it most often: with
+/// either signal, at the first pass, and at one in the middle where there are many.
 fn cases(reached: &Reached, args: &Args, quick: bool) -> Vec<Case> {
     let wanted = |point: &str, role: &Role| {
         args.only.as_deref().is_none_or(|only| point.contains(only) || role.to_string().contains(only))
     };
     let mut cases = Vec::new();
     for (point, roles) in reached {
-        let roles = roles.iter().filter(|(role, _)| wanted(point, role));
-        for (role, passes) in roles.take(if quick { 1 } else { usize::MAX }) {
+        let mut roles: Vec<_> = roles.iter().filter(|(role, _)| wanted(point, role)).collect();
+        if quick {
+            roles.sort_by_key(|(_, passes)| std::cmp::Reverse(**passes));
+            roles.truncate(1);
+        }
+        for (role, passes) in roles {
             // Half of them: by then the connection is in shared memory, and both sides are at work.
             let pass = if *passes >= 8 { passes / 2 } else { 1 };
             for kill in [true, false] {
@@ -174,11 +178,14 @@ fn cases(reached: &Reached, args: &Args, quick: bool) -> Vec<Case> {
     cases
 }
 
+/// How often a case is run until its process comes to the point: which side sleeps, and is woken, is the machine's choice.
+const ATTEMPTS: usize = 12;
+
 /// Runs a case. Where its process did not come to the point so often this time, once more with an earlier pass, and then again.
 fn run_to_its_point(program: &Path, case: &Case) -> (Case, Result<case::Held, String>) {
     let mut case = case.clone();
     let mut outcome = case.run(program, LATE);
-    for _ in 0..3 {
+    for _ in 1..ATTEMPTS {
         if !matches!(&outcome, Ok(held) if !held.struck) {
             break;
         }
