@@ -6,6 +6,8 @@
 //! The package `strait-bench-peers` beside this one runs the same with other libraries added: it is not in the workspace,
 //! so that none of them enters anybody's dependency tree.
 
+mod aims;
+mod bare_ring;
 mod clients;
 mod connections;
 mod cost;
@@ -73,6 +75,9 @@ struct Arguments {
     /// Measure nothing: draw the rows of this file, into the directory that --into names.
     #[arg(long, value_name = "FILE", requires = "into")]
     plot: Option<PathBuf>,
+    /// Measure nothing: print the aims beside what the rows of this file say of them.
+    #[arg(long, value_name = "FILE")]
+    aims: Option<PathBuf>,
     /// Where plots go.
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
@@ -117,6 +122,15 @@ pub fn main(peers: Peers) -> ExitCode {
             }
             Err(error) => {
                 eprintln!("error: --plot: {error}; expected rows as --rows keeps them");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if let Some(rows) = &arguments.aims {
+        return match aims::print(rows) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: --aims: {error}; expected rows as --rows keeps them");
                 ExitCode::FAILURE
             }
         };

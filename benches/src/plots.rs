@@ -3,23 +3,15 @@
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
 use plotters::prelude::*;
-use serde::Deserialize;
 
-use crate::report::median;
+use crate::{
+    report::median,
+    rows::{self, Row},
+};
 
 const SIZE: (u32, u32) = (1000, 620);
 /// Where names are long, they stand beside the plot and not over it.
 const LEGEND: &str = "sans-serif";
-
-/// A row as `--rows` wrote it.
-#[derive(Deserialize)]
-struct Row {
-    scenario: String,
-    engine: String,
-    payload_bytes: usize,
-    metric: String,
-    value: f64,
-}
 
 /// Points of one engine.
 type Series = BTreeMap<String, Vec<(f64, f64)>>;
@@ -34,8 +26,7 @@ struct Axes<'a> {
 
 /// Draws what the rows of a file have; returns which files it wrote.
 pub(crate) fn draw(rows: &Path, into: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let text = fs::read_to_string(rows)?;
-    let rows: Vec<Row> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let rows = rows::read(rows)?;
     fs::create_dir_all(into)?;
     let plots = [
         (

@@ -1,13 +1,14 @@
 //! Measured values: one JSON object each, on standard output with `--json`, and in the file that `--rows` names.
 
 use std::{
+    error::Error,
     fs::File,
     io::Write,
     path::Path,
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One measured value.
 #[derive(Serialize)]
@@ -19,6 +20,30 @@ pub(crate) struct JsonRow<'a> {
     pub(crate) value: f64,
     pub(crate) unit: &'a str,
     pub(crate) run: u32,
+}
+
+/// The same, read again.
+#[derive(Deserialize)]
+pub(crate) struct Row {
+    pub(crate) scenario: String,
+    pub(crate) engine: String,
+    pub(crate) payload_bytes: usize,
+    pub(crate) metric: String,
+    pub(crate) value: f64,
+    pub(crate) run: u32,
+}
+
+impl Row {
+    pub(crate) fn is_at(&self, (scenario, engine, payload_bytes, metric): (&str, &str, usize, &str)) -> bool {
+        let names = (self.scenario.as_str(), self.engine.as_str(), self.metric.as_str());
+        names == (scenario, engine, metric) && self.payload_bytes == payload_bytes
+    }
+}
+
+/// All rows that `--rows` has put into a file.
+pub(crate) fn read(file: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+    let text = std::fs::read_to_string(file)?;
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
 /// Where rows go: decided once, before anything is measured.

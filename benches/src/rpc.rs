@@ -4,6 +4,7 @@
 //! into its reply.
 
 pub(crate) mod archives;
+mod floor;
 mod others;
 mod system;
 
@@ -56,9 +57,16 @@ pub(crate) fn engines(peers: &[RoundTrip]) -> Vec<Engine> {
     let sizes = [64, 4096, 20_000, 64 << 10, 1 << 20];
     let of_size = |payload_bytes: usize| {
         let ours = NAMES.map(|name| Engine { scenario: "rpc".into(), name: name.into(), payload_bytes });
-        ours.into_iter().chain(others(peers).map(move |way| way.engine(payload_bytes)))
+        let ways = floor::WAYS.iter().chain(others(peers)).map(move |way| way.engine(payload_bytes));
+        ours.into_iter().chain(ways)
     };
-    sizes.into_iter().flat_map(of_size).collect()
+    // What its aim is about, and no more.
+    let smallest = ["strait-shm-blocking", "strait-shm-blocking-nosum"].map(|name| Engine {
+        scenario: "rpc".into(),
+        name: name.into(),
+        payload_bytes: 32,
+    });
+    smallest.into_iter().chain(sizes.into_iter().flat_map(of_size)).collect()
 }
 
 /// The system's ways and the `peers`.
@@ -161,7 +169,7 @@ pub(crate) fn options(role: &Role) -> Options {
 }
 
 pub(crate) fn run(role: &Role, peers: &[RoundTrip]) -> Result<Option<Measured>, Box<dyn Error>> {
-    if let Some(way) = others(peers).find(|way| way.name == role.engine.name) {
+    if let Some(way) = floor::WAYS.iter().chain(others(peers)).find(|way| way.name == role.engine.name) {
         return way.run(role);
     }
     if role.engine.name.contains(archives::PART) {

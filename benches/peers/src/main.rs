@@ -1,6 +1,7 @@
 //! The benchmarks with other libraries beside ours, in the same run.
 
 mod iceoryx2;
+mod io_uring;
 mod ipc_channel;
 mod mmap_sync;
 mod mpmc;
@@ -17,10 +18,16 @@ use strait_benches::Peers;
 fn main() -> ExitCode {
     let held = strait_benches::main(Peers {
         primitives: [spsc::peers(), mpmc::peers(), snapshot::peers()].into_iter().flatten().collect(),
-        round_trips: [iceoryx2::round_trips(), ipc_channel::round_trips(), tonic::round_trips(), tarpc::round_trips()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        round_trips: [
+            iceoryx2::round_trips(),
+            io_uring::round_trips(),
+            ipc_channel::round_trips(),
+            tonic::round_trips(),
+            tarpc::round_trips(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         one_way: [iceoryx2::one_way(), ipc_channel::one_way(), shmem_ipc::one_way()].into_iter().flatten().collect(),
         latest: mmap_sync::latest(),
         lossy: iceoryx2::lossy(),

@@ -26,6 +26,9 @@ const TABLES: [(&str, &[&str]); 10] = [
     ("instructions", &["instructions"]),
 ];
 
+/// The table of the aims, from the rows of all others.
+const AIMS: &str = "aims";
+
 /// Runs what was asked for, table by table.
 pub(super) fn run(args: &Args, benches: fn() -> Command) -> Result<(), Failure> {
     let document = run::root().join("docs/BENCHMARKS.md");
@@ -35,7 +38,7 @@ pub(super) fn run(args: &Args, benches: fn() -> Command) -> Result<(), Failure> 
     let tables: Vec<_> = tables.into_iter().filter(|(_, scenarios)| !scenarios.is_empty()).collect();
     // Before an hour is spent: is there a place for each of them?
     let text = read(&document)?;
-    for (table, _) in &tables {
+    for table in tables.iter().map(|(table, _)| *table).chain([AIMS]) {
         replaced(&text, table, "")?;
     }
     let date = run::output(Command::new("date").arg("+%F"))?.trim().to_owned();
@@ -54,20 +57,27 @@ pub(super) fn run(args: &Args, benches: fn() -> Command) -> Result<(), Failure> 
         }
         let asked = scenarios.iter().map(|name| **name).collect::<Vec<_>>().join(" ");
         let beside = if args.compare { " --compare" } else { "" };
-        let block = format!(
-            "`cargo xtask bench {asked}{beside}`, {date}, {}\n\n```text\n{}\n```\n",
-            machine(),
-            printed.trim_matches('\n')
-        );
-        let text = replaced(&read(&document)?, table, &block)?;
-        fs::write(&document, text).map_err(|error| Failure::because(document.display(), error))?;
+        put(&document, table, &format!("`cargo xtask bench {asked}{beside}`, {date}"), &printed)?;
         if !ran.status.success() {
             eprintln!("error: some of {table} failed; the table says which");
         }
     }
+    // The aims are about all of it.
+    if args.scenarios.is_empty() {
+        let printed = run::output(benches().arg("--aims").arg(&rows))?;
+        print!("{printed}");
+        put(&document, AIMS, &format!("Of the tables below, {date}"), &printed)?;
+    }
     run::must(benches().arg("--plot").arg(&rows).arg("--into").arg(run::root().join("docs/plots")))?;
     println!("rows: {}", rows.display());
     Ok(())
+}
+
+/// Puts what was printed into the place of its table.
+fn put(document: &Path, table: &str, what: &str, printed: &str) -> Result<(), Failure> {
+    let block = format!("{what}, {}\n\n```text\n{}\n```\n", machine(), printed.trim_matches('\n'));
+    let text = replaced(&read(document)?, table, &block)?;
+    fs::write(document, text).map_err(|error| Failure::because(document.display(), error))
 }
 
 fn read(document: &Path) -> Result<String, Failure> {
