@@ -1,6 +1,6 @@
 //! The aims beside what was measured: each a ratio of two values of the same run, or one value.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, path::PathBuf};
 
 use crate::{
     report::median,
@@ -44,6 +44,19 @@ const fn ratio(of: Place, beside: Place, bound: Bound) -> Aim {
     Aim { of, beside: Some(beside), bound }
 }
 
+/// Reads in place of the first and the last word, in other processes.
+const fn state(engine: &'static str) -> Place {
+    ("state", engine, PINNED, "reads_per_s")
+}
+
+/// Reads in place of all words, in other threads.
+const fn pinned(engine: &'static str, beside: &'static str) -> Aim {
+    const fn place(engine: &'static str) -> Place {
+        ("snapshot", engine, PINNED, "reads_per_s")
+    }
+    ratio(place(engine), place(beside), AtLeast(1.0))
+}
+
 const LINE: Place = ("floor", "floor-one-line", 8, "rtt_p50");
 const BARE: &str = "strait-shm-blocking-nosum";
 const CHECKED: &str = "strait-shm-blocking";
@@ -53,7 +66,7 @@ const PINNED: usize = 256 << 10;
 use Bound::{AtLeast, AtMost};
 
 /// In the order of the table in which they were set.
-const AIMS: [Aim; 43] = [
+const AIMS: [Aim; 45] = [
     ratio(call(BARE, 32), LINE, AtMost(1.7)),
     ratio(call(CHECKED, 32), LINE, AtMost(1.9)),
     ratio(call(BARE, 64), LINE, AtMost(1.9)),
@@ -85,26 +98,12 @@ const AIMS: [Aim; 43] = [
     ),
     Aim { of: ("snapshot", "strait-seqlock-snapshot", PINNED, "memcpy_ratio"), beside: None, bound: AtLeast(0.95) },
     Aim { of: ("state", "strait-shm-read-idle-1", PINNED, "share_of_memcpy"), beside: None, bound: AtLeast(0.95) },
-    ratio(
-        ("state", "strait-shm-pin-idle-1", PINNED, "reads_per_s"),
-        ("state", "mmap-sync-pin-idle-1", PINNED, "reads_per_s"),
-        AtLeast(1.0),
-    ),
-    ratio(
-        ("state", "strait-shm-pin-idle-4", PINNED, "reads_per_s"),
-        ("state", "mmap-sync-pin-idle-4", PINNED, "reads_per_s"),
-        AtLeast(1.0),
-    ),
-    ratio(
-        ("state", "strait-shm-pin-busy-1", PINNED, "reads_per_s"),
-        ("state", "mmap-sync-pin-busy-1", PINNED, "reads_per_s"),
-        AtLeast(1.0),
-    ),
-    ratio(
-        ("state", "strait-shm-pin-busy-8", PINNED, "reads_per_s"),
-        ("state", "mmap-sync-pin-busy-8", PINNED, "reads_per_s"),
-        AtLeast(1.0),
-    ),
+    pinned("strait-seqlock-snapshot-pinned", "mmap-sync"),
+    pinned("strait-seqlock-snapshot-pinned-2-readers", "mmap-sync-2-readers"),
+    pinned("strait-seqlock-snapshot-pinned-busy", "mmap-sync-busy"),
+    pinned("strait-seqlock-snapshot-pinned-2-readers-busy", "mmap-sync-2-readers-busy"),
+    ratio(state("strait-shm-pin-idle-1"), state("mmap-sync-pin-idle-1"), AtLeast(1.0)),
+    ratio(state("strait-shm-pin-busy-8"), state("mmap-sync-pin-busy-8"), AtLeast(1.0)),
     ratio(clients("strait-shm-blocking-16"), clients("iceoryx2-request-event-16"), AtLeast(1.5)),
     ratio(clients("strait-shm-blocking-16"), clients("unix-stream-16"), AtLeast(1.8)),
     ratio(clients("strait-shm-polling-16"), clients("unix-stream-16"), AtLeast(1.8)),
@@ -163,9 +162,12 @@ impl Aim {
     }
 }
 
-/// Prints each aim with what the rows of a file say of it.
-pub(crate) fn print(file: &Path) -> Result<(), Box<dyn Error>> {
-    let rows = rows::read(file)?;
+/// Prints each aim with what the rows of the files say of it.
+pub(crate) fn print(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for file in files {
+        rows.extend(rows::read(file)?);
+    }
     println!("{:<84} {:>8} {:>8}          range of the runs", "aim", "", "median");
     AIMS.iter().for_each(|aim| aim.print(&rows));
     Ok(())

@@ -75,9 +75,9 @@ struct Arguments {
     /// Measure nothing: draw the rows of this file, into the directory that --into names.
     #[arg(long, value_name = "FILE", requires = "into")]
     plot: Option<PathBuf>,
-    /// Measure nothing: print the aims beside what the rows of this file say of them.
-    #[arg(long, value_name = "FILE")]
-    aims: Option<PathBuf>,
+    /// Measure nothing: print the aims beside what the rows of these files say of them.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    aims: Vec<PathBuf>,
     /// Where plots go.
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
@@ -126,8 +126,8 @@ pub fn main(peers: Peers) -> ExitCode {
             }
         };
     }
-    if let Some(rows) = &arguments.aims {
-        return match aims::print(rows) {
+    if !arguments.aims.is_empty() {
+        return match aims::print(&arguments.aims) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("error: --aims: {error}; expected rows as --rows keeps them");
