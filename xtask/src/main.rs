@@ -60,8 +60,9 @@ enum Command {
     ///
     /// Every crate has a README, no unfinished code, every `unsafe` says why it is sound, every atomic ordering says why
     /// it is enough, no file is longer than 700 lines, the crates that forbid unsafe code still do, a primitive
-    /// brings no other crate of the workspace along but strait-sync, every relative link in a Markdown file leads
-    /// somewhere, and every licence asks for no more than its text.
+    /// brings no other crate of the workspace along but strait-sync, every licence asks for no more than its text. In
+    /// Markdown files every relative link and anchor leads somewhere, addresses look like addresses, commands name what there
+    /// is.
     Tidy,
 }
 

@@ -2,8 +2,11 @@
 
 mod licences;
 mod links;
+mod markdown;
 mod rules;
+mod shell;
 mod source;
+mod targets;
 mod trees;
 
 use std::{
@@ -11,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use self::{markdown::Page, targets::Targets};
 use crate::{failure::Failure, run};
 
 /// One place that breaks a rule.
@@ -56,12 +60,15 @@ fn check(root: &Path) -> std::io::Result<(Vec<Finding>, usize)> {
         findings.extend(crate_has_what_it_needs(root, &directory?.path()));
     }
     let files = files_below(root)?;
+    let targets = Targets::of(root, &files)?;
     for file in &files {
         let text = fs::read_to_string(root.join(file))?;
         if file.extension().is_some_and(|extension| extension == "rs") {
             findings.extend(rules::check(file, &text));
         } else {
-            findings.extend(links::check(root, file, &text));
+            let page = Page::parse(&text);
+            findings.extend(links::check(root, file, &page));
+            findings.extend(shell::check(root, file, &page, &targets));
         }
     }
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
