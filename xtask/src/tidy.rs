@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks.
 
+mod book;
 mod licences;
 mod links;
 mod markdown;
@@ -71,6 +72,7 @@ fn check(root: &Path) -> std::io::Result<(Vec<Finding>, usize)> {
             findings.extend(shell::check(root, file, &page, &targets));
         }
     }
+    findings.extend(book::check(root, &files)?);
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Ok((findings, files.len()))
 }

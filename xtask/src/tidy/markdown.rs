@@ -13,6 +13,8 @@ pub(super) struct Page {
     pub(super) undefined: Vec<(usize, String)>,
     /// What a `#` can lead to.
     pub(super) anchors: BTreeSet<String>,
+    /// Headings that are called as one before them, with their lines.
+    pub(super) repeated: Vec<(usize, String)>,
     /// Code blocks between fences.
     pub(super) fences: Vec<Fence>,
     /// Code inside a line, with its line.
@@ -64,7 +66,14 @@ impl Page {
                     }
                 }
                 Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
-                Event::End(TagEnd::Heading(_)) => page.anchors.extend(heading.take().map(|text| slugs.next(&text))),
+                Event::End(TagEnd::Heading(_)) => {
+                    let heading = heading.take().unwrap_or_default();
+                    let (slug, is_first) = slugs.next(&heading);
+                    page.anchors.insert(slug);
+                    if !is_first {
+                        page.repeated.push((line(), heading));
+                    }
+                }
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
                     fence = Some(Fence { line: line() + 1, info: info.to_string(), code: String::new() });
                 }
@@ -107,12 +116,13 @@ struct Slugs {
 }
 
 impl Slugs {
-    fn next(&mut self, heading: &str) -> String {
+    /// The name of a heading, and whether it is the first of that name: others get a number.
+    fn next(&mut self, heading: &str) -> (String, bool) {
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect::<String>().to_lowercase();
         let count = self.seen.entry(slug.clone()).or_default();
         *count += 1;
-        if *count == 1 { slug } else { format!("{slug}-{}", *count - 1) }
+        if *count == 1 { (slug, true) } else { (format!("{slug}-{}", *count - 1), false) }
     }
 }
 
@@ -127,6 +137,7 @@ mod tests {
         );
         let anchors: Vec<_> = page.anchors.iter().map(String::as_str).collect();
         assert_eq!(anchors, ["here", "twice", "twice-1", "what-a-is-the-1st"]);
+        assert_eq!(page.repeated, [(7, "Twice".to_owned())]);
     }
 
     #[test]
