@@ -42,6 +42,8 @@ mod futex;
 mod heap;
 pub mod mutant;
 pub mod primitive;
+#[cfg(feature = "std")]
+pub mod process;
 mod ticket;
 mod trust;
 mod words;

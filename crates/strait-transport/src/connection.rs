@@ -16,7 +16,8 @@ use crate::{
     message::{Message, TransportKind},
     options::Options,
     shared::Shared,
-    transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake},
+    stats::{ErrorCode, Stats},
+    transport::{Fill, Interest, MessageLimits, Sleep, Transport, Wake},
     unix::Unix,
 };
 
@@ -163,6 +164,31 @@ impl Connection {
             Inner::Socket(_) => {}
             Inner::Shared(shared) => shared.set_rewind(rewind),
             Inner::Local(local) => local.set_rewind(rewind),
+        }
+    }
+
+    /// Says how many calls are in flight, for [`stats`](Transport::stats) and for tools. What is above counts them; the connection does
+    /// not know what a call is.
+    #[inline]
+    pub fn set_in_flight(&mut self, calls: u64) {
+        if self.check_fork().is_ok() {
+            each!(self, inner => inner.counters_mut().set_in_flight(calls));
+        }
+    }
+
+    /// Says that something went wrong above: a message that could not be decoded ([`ErrorCode::DECODE`]), say.
+    ///
+    /// ```
+    /// use strait_transport::{ErrorCode, Options, Transport, local};
+    /// let (mut left, _right) = local::pair(&Options::default())?;
+    /// left.count_error(ErrorCode::DECODE);
+    /// let stats = left.stats();
+    /// assert_eq!((stats.decode_errors, stats.errors, stats.last_error), (1, 1, ErrorCode::DECODE));
+    /// # Ok::<(), strait_transport::Error>(())
+    /// ```
+    pub fn count_error(&mut self, code: ErrorCode) {
+        if self.check_fork().is_ok() {
+            each!(self, inner => inner.counters_mut().error(code));
         }
     }
 
@@ -440,8 +466,8 @@ impl Transport for Connection {
     fn stats(&self) -> Stats {
         match &*self.inner {
             Inner::Socket(unix) => unix.stats(),
-            Inner::Shared(shared) => shared.stats(),
-            Inner::Local(local) => local.stats(),
+            Inner::Shared(shared) => shared.counters().stats(),
+            Inner::Local(local) => local.counters().stats(),
         }
     }
 

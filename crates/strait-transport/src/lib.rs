@@ -49,6 +49,7 @@ mod buffer;
 #[cfg(not(strait_loom))]
 mod connect;
 mod connection;
+mod counters;
 mod error;
 #[cfg(not(strait_loom))]
 mod event;
@@ -70,7 +71,11 @@ pub mod local;
 mod message;
 #[cfg(strait_loom)]
 pub mod modelled;
+#[cfg(not(strait_loom))]
+pub mod observe;
 mod options;
+#[cfg(not(strait_loom))]
+mod owner;
 #[cfg(not(strait_loom))]
 mod peer;
 #[cfg(not(strait_loom))]
@@ -87,6 +92,7 @@ mod shared;
 mod socket;
 #[cfg(not(strait_loom))]
 mod state;
+mod stats;
 mod transport;
 mod unix;
 mod voice;
@@ -114,9 +120,12 @@ pub use runtime_dir::{MAX_NAME_BYTES, check_name};
 #[doc(hidden)]
 pub use segment::LAYOUT_HASH;
 #[cfg(not(strait_loom))]
-pub use state::{NoPin, PIN_SEGMENT_BYTES, PinnedState, StateMemory, StateReader, StateRegion, StateWriter};
+pub use state::{
+    NoPin, PIN_SEGMENT_BYTES, PinnedState, StateMemory, StateReader, StateRegion, StateStats, StateWriter,
+};
+pub use stats::{ErrorCode, Stats};
 pub use strait_sync::{HonestPeer, ValidArchives};
-pub use transport::{Fill, Interest, MessageLimits, Sleep, Stats, Transport, Wake};
+pub use transport::{Fill, Interest, MessageLimits, Sleep, Transport, Wake};
 pub use wait_set::WaitSet;
 #[cfg(not(strait_loom))]
 pub use waiting::Interrupt;

@@ -22,6 +22,10 @@ pub struct Limits {
     pub max_state_bytes: u64,
     /// Longest control frame in bytes (default 4,096).
     pub max_control_bytes: u32,
+    /// Connections of this process that show their counters to tools while they are on their socket (default 128; 0: none does).
+    /// Each takes a descriptor and 8 KiB until it is in shared memory, where counters cost nothing. See
+    /// [`observe`](crate::observe).
+    pub max_shown_sockets: u32,
 }
 
 impl Default for Limits {
@@ -33,6 +37,7 @@ impl Default for Limits {
             max_ring_bytes: 64 << 20,
             max_state_bytes: 1 << 30,
             max_control_bytes: 4096,
+            max_shown_sockets: 128,
         }
     }
 }

@@ -13,6 +13,7 @@ use strait_sync::{
 
 use crate::{
     connection::Connection,
+    counters::{Board, Counters},
     error::Error,
     message::TransportKind,
     options::{Framing, Options},
@@ -60,7 +61,8 @@ fn joined(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection)
         let bell = std::sync::Arc::new(LocalBell { own: bells[own].clone(), peer: bells[1 - own].clone() });
         let framing = Framing { checksum: false, timestamp: options.timestamp };
         let records::Side { producer, consumer } = side;
-        let local: Local = RingTransport::new((producer, consumer), bell, framing, options.receive);
+        let counters = Counters::new(Board::none(), framing.timestamp);
+        let local: Local = RingTransport::new((producer, consumer), bell, framing, options.receive, counters);
         Connection::local(local, options)
     };
     Ok((end(left, 0), end(right, 1)))

@@ -18,10 +18,12 @@ use zerocopy::IntoBytes;
 
 use crate::{
     buffer::Buffer,
+    counters::Counters,
     error::{Error, SendError},
     message::{InPlace, Message, TransportKind},
     options::{Framing, Receive},
-    transport::{Fill, Interest, MessageLimits, Sleep, Stats},
+    stats::ErrorCode,
+    transport::{Fill, Interest, MessageLimits, Sleep},
 };
 
 /// Wakes the peer, and tells of what the peer did besides writing memory.
@@ -68,7 +70,7 @@ pub(crate) struct RingTransport<Own: WordsMut, Peer: Words, B: Bell> {
     receive: Receive,
     /// Where small messages are encoded and summed up before they go to the ring.
     scratch: Box<[u128; SCRATCH_BYTES / 16]>,
-    stats: Stats,
+    counters: Counters,
     /// The size that found no room: the next wait for space is for this much.
     wanted: usize,
     /// Where the consumer stood when the peer's space ticket was last looked at.
@@ -96,6 +98,7 @@ where
         bell: Arc<B>,
         framing: Framing,
         receive: Receive,
+        counters: Counters,
     ) -> Self {
         let space_checked_at = consumer.position();
         Self {
@@ -105,7 +108,7 @@ where
             framing,
             receive,
             scratch: Box::new([0; SCRATCH_BYTES / 16]),
-            stats: Stats::default(),
+            counters,
             wanted: 0,
             space_checked_at,
             writer_seen_at: None,
@@ -121,13 +124,12 @@ where
         &self.bell
     }
 
-    /// Adds the counters of the transport before.
-    pub(crate) fn adopt_stats(&mut self, before: Stats) {
-        self.stats = before.plus(self.stats);
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        self.stats
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
     }
 
     pub(crate) fn limits(&self) -> MessageLimits {
@@ -161,10 +163,10 @@ where
                     let size = fill(span).map_err(|error| fill_error(error, max_bytes))?.min(max_bytes);
                     (size, strait_frame::checksum(&span[..size]))
                 };
-                grant.stage(size, Meta { timestamp: self.framing.now(), checksum });
+                let timestamp = self.framing.now();
+                grant.stage(size, Meta { timestamp, checksum });
                 self.wanted = 0;
-                self.stats.sent_messages += 1;
-                self.stats.sent_bytes += size as u64;
+                self.counters.staged(size, timestamp);
                 return Ok(());
             }
             Err(refused) => refused,
@@ -180,7 +182,8 @@ where
                 self.wake_reader();
                 // The largest of those that wait: were it the smallest, whoever needs more would find "room" for ever.
                 self.wanted = self.wanted.max(max_bytes);
-                self.stats.full += 1;
+                self.counters.full();
+                self.look_at_occupancy();
                 SendError::Full
             }
             ClaimError::TooLarge { need, max } => Error::TooLarge { need, max }.into(),
@@ -192,15 +195,37 @@ where
     #[inline]
     pub(crate) fn publish(&mut self) -> Result<(), Error> {
         if self.producer.publish() {
+            self.counters.published();
+            if cfg!(not(strait_loom)) && self.producer.occupied_at_most() > self.high_water_known() {
+                self.look_at_occupancy();
+            }
             self.wake_reader();
         }
         Ok(())
     }
 
+    /// Up to here the high-water mark needs no look at the peer's head for each publication: what is beyond it is exact.
+    #[inline]
+    fn high_water_known(&self) -> u64 {
+        self.counters.high_water_bytes().max(self.producer.capacity_bytes() / 4)
+    }
+
+    /// Notes how much of this end's ring is occupied. Not in a model: it is one more load of the peer's head.
+    #[cold]
+    fn look_at_occupancy(&mut self) {
+        // A head that cannot be is told by the next claim.
+        if cfg!(not(strait_loom))
+            && let Ok(bytes) = self.producer.occupied_bytes()
+        {
+            self.counters.occupied(bytes);
+        }
+    }
+
     #[inline]
     fn wake_reader(&mut self) {
         if self.producer.must_ring_data() {
-            self.stats.rings += 1;
+            self.counters.data_ring();
+            self.look_at_occupancy();
             self.bell.ring();
         }
     }
@@ -231,8 +256,7 @@ where
                 return Err(self.wrong_checksum(size, meta.checksum, found));
             }
         }
-        self.stats.received_messages += 1;
-        self.stats.received_bytes += size as u64;
+        self.counters.received(size, meta.timestamp);
         Ok(Some(message))
     }
 
@@ -247,7 +271,7 @@ where
 
     #[cold]
     fn wrong_checksum(&mut self, size: usize, expected: u32, found: u32) -> Error {
-        self.stats.checksum_errors += 1;
+        self.counters.error(ErrorCode::CHECKSUM);
         tracing::warn!(target: "strait", size, expected, found, "discarded a message: wrong checksum");
         Error::Checksum { size, expected, found }
     }
@@ -257,7 +281,7 @@ where
     fn look_for_end(&mut self) -> Result<(), Error> {
         if self.ended.is_none() && self.consumer.peer_closed() {
             match self.consumer.at_end() {
-                Ok(true) => self.ended = Some(self.end()),
+                Ok(true) => self.end(),
                 Ok(false) => {}
                 Err(corrupt) => return Err(self.poison(&corrupt)),
             }
@@ -266,15 +290,21 @@ where
     }
 
     /// The peer sends no more: in good order only if it said so.
-    fn end(&self) -> Error {
-        if self.bell.heard_farewell() { Error::Closed } else { Error::PeerGone }
+    #[cold]
+    fn end(&mut self) {
+        self.end_by(if self.bell.heard_farewell() { Error::Closed } else { Error::PeerGone });
+    }
+
+    fn end_by(&mut self, error: Error) {
+        self.counters.ended(&error);
+        self.ended = Some(error);
     }
 
     /// The peer wrote what cannot be: this end is of no use any more, and the peer learns it by a hang-up.
     #[cold]
     fn poison(&mut self, corrupt: &Corrupt) -> Error {
         let error = Error::corrupt(corrupt.to_string());
-        self.ended = Some(error.clone());
+        self.end_by(error.clone());
         self.bell.hang_up();
         error
     }
@@ -312,7 +342,7 @@ where
         self.space_checked_at = position;
         self.writer_seen_at = None;
         if self.consumer.must_ring_space() {
-            self.stats.rings += 1;
+            self.counters.space_ring();
             self.bell.ring();
         }
     }
@@ -358,7 +388,8 @@ where
             self.take_back(mutant!(arm_takes_back_a_sleepers_ticket, shown, Interest::NONE));
             return Ok(false);
         }
-        self.stats.parks += 1;
+        self.look_at_occupancy();
+        self.counters.sleeps(interest);
         Ok(true)
     }
 
@@ -384,7 +415,7 @@ where
         let (rings, gone) = self.bell.drain()?;
         self.count_rings(rings)?;
         if gone && self.ended.is_none() {
-            self.ended = Some(self.end());
+            self.end();
         }
         Ok(())
     }
@@ -394,7 +425,7 @@ where
         self.rings_got += rings;
         if self.rings_got > 2 * self.rings_due + SPARE_RINGS {
             let what = format!("{} doorbells for {} sleeps: a flood", self.rings_got, self.rings_due);
-            self.ended = Some(Error::corrupt(what));
+            self.end_by(Error::corrupt(what));
             self.bell.hang_up();
             return self.ended.clone().map_or(Ok(()), Err);
         }
@@ -423,6 +454,7 @@ where
             self.bell.say_farewell();
             fail_point!("close.farewell_said");
             self.producer.close();
+            self.counters.published();
             fail_point!("close.ring_closed");
             self.wake_reader();
         }

@@ -17,20 +17,24 @@ use strait_spsc::{
 
 use strait_sync::{Words, WordsMut};
 
-use crate::{error::Error, handshake::Settled, options::max_message_bytes};
+use crate::{counters::layout, error::Error, handshake::Settled, options::max_message_bytes, owner};
 
 /// Kind of segment in its header: one side's ring and control lines.
-const KIND_RING: u32 = 1;
+pub(crate) const KIND_RING: u32 = 1;
+/// The same without a ring, for tools alone: of a side that is on its socket.
+pub(crate) const KIND_SOCKET: u32 = 4;
 /// Tail, head and parking lines, after the header page.
-const CONTROL: usize = HEADER_BYTES;
+pub(crate) const CONTROL: usize = HEADER_BYTES;
 /// Nonzero once the maker has closed the connection in good order; on a line of its own.
-const FAREWELL: usize = CONTROL + records::control::BYTES;
+pub(crate) const FAREWELL: usize = CONTROL + records::control::BYTES;
+/// What the maker has counted, for people and tools.
+pub(crate) const COUNTERS: usize = FAREWELL + 128;
 /// The ring, on a page of its own.
 const DATA: usize = 2 * HEADER_BYTES;
 /// CRC32 of the segment table in docs/PROTOCOL.md; a test recomputes it.
-pub const LAYOUT_HASH: u32 = 0x6FDD_3C68;
+pub const LAYOUT_HASH: u32 = 0x6047_65AD;
 
-const _: () = assert!(FAREWELL + 128 <= DATA);
+const _: () = assert!(COUNTERS.is_multiple_of(128) && COUNTERS + layout::BYTES <= DATA);
 
 /// The memory that this side made.
 pub(crate) type Own = Arc<OwnRegion>;
@@ -53,7 +57,16 @@ pub(crate) struct Segments {
     pub(crate) peer: Peer,
 }
 
-/// Bytes of a segment whose ring has `ring_bytes`.
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// Bytes of a segment whose ring has `ring_bytes`; 0 where there is none.
 pub(crate) fn total_bytes(ring_bytes: u64) -> u64 {
     let mut cursor = LayoutCursor::new();
     let page = HEADER_BYTES as u64;
@@ -79,24 +92,44 @@ pub(crate) fn fd(own: &Own) -> BorrowedFd<'_> {
 
 /// Makes this side's segment.
 pub(crate) fn create(settled: &Settled, service: &str, side: Side, session: [u8; 16]) -> Result<Own, CreateError> {
-    let side = match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    };
-    let name = format!("strait:ring:{service}:{side}:{:032x}", u128::from_be_bytes(session));
-    let ring_bytes = settled.own_ring_bytes;
-    let header = Header {
-        kind: KIND_RING,
+    let pages = if settled.huge_pages { Pages::Transparent } else { Pages::Ordinary };
+    let options = strait_region::Options::new().pages(pages).prefault(settled.prefault);
+    create_with("ring", &header(KIND_RING, settled, settled.own_ring_bytes, session), service, side, &options)
+}
+
+/// Makes the segment of this side while it is on its socket: counters alone.
+pub(crate) fn create_for_socket(
+    settled: &Settled,
+    service: &str,
+    side: Side,
+    session: [u8; 16],
+) -> Result<Own, CreateError> {
+    create_with("socket", &header(KIND_SOCKET, settled, 0, session), service, side, &strait_region::Options::new())
+}
+
+fn header(kind: u32, settled: &Settled, ring_bytes: u64, session: [u8; 16]) -> Header {
+    Header {
+        kind,
         layout_hash: LAYOUT_HASH,
         total_bytes: total_bytes(ring_bytes),
         ring_capacity_bytes: ring_bytes,
-        max_message_bytes: max_message_bytes(ring_bytes) as u64,
+        max_message_bytes: max_message_bytes(settled.own_ring_bytes) as u64,
         record_align_bytes: settled.record_align_bytes,
         session,
-    };
-    let pages = if settled.huge_pages { Pages::Transparent } else { Pages::Ordinary };
-    let options = strait_region::Options::new().pages(pages).prefault(settled.prefault);
-    OwnRegion::create_with(&name, &header, &options).map(Arc::new)
+    }
+}
+
+fn create_with(
+    kind: &str,
+    header: &Header,
+    service: &str,
+    side: Side,
+    options: &strait_region::Options,
+) -> Result<Own, CreateError> {
+    let name = format!("strait:{kind}:{service}:{}:{:032x}", side.name(), u128::from_be_bytes(header.session));
+    let own = OwnRegion::create_with(&name, header, options)?;
+    owner::sign(&own, COUNTERS + layout::OWNER_PID, COUNTERS + layout::OWNER_START);
+    Ok(Arc::new(own))
 }
 
 /// Why a peer's segment was not taken.
@@ -235,11 +268,33 @@ mod tests {
                 "SPACE_TICKET" => offset == CONTROL + control::SPACE_TICKET,
                 "CLOSED" => offset == CONTROL + control::CLOSED,
                 "FAREWELL" => offset == FAREWELL,
+                "SENT_MESSAGES" => offset == COUNTERS + layout::SENT_MESSAGES,
+                "SENT_BYTES" => offset == COUNTERS + layout::SENT_BYTES,
+                "SENT_US" => offset == COUNTERS + layout::SENT_US,
+                "FULL" => offset == COUNTERS + layout::FULL,
+                "SPACE_PARKS" => offset == COUNTERS + layout::SPACE_PARKS,
+                "DATA_RINGS" => offset == COUNTERS + layout::DATA_RINGS,
+                "HIGH_WATER" => offset == COUNTERS + layout::HIGH_WATER,
+                "RECEIVED_MESSAGES" => offset == COUNTERS + layout::RECEIVED_MESSAGES,
+                "RECEIVED_BYTES" => offset == COUNTERS + layout::RECEIVED_BYTES,
+                "RECEIVED_US" => offset == COUNTERS + layout::RECEIVED_US,
+                "DATA_PARKS" => offset == COUNTERS + layout::DATA_PARKS,
+                "SPACE_RINGS" => offset == COUNTERS + layout::SPACE_RINGS,
+                "CHECKSUM_ERRORS" => offset == COUNTERS + layout::CHECKSUM_ERRORS,
+                "DECODE_ERRORS" => offset == COUNTERS + layout::DECODE_ERRORS,
+                "OWNER_PID" => offset == COUNTERS + layout::OWNER_PID,
+                "OWNER_START" => offset == COUNTERS + layout::OWNER_START,
+                "OPENED_US" => offset == COUNTERS + layout::OPENED_US,
+                "PARKS" => offset == COUNTERS + layout::PARKS,
+                "IN_FLIGHT" => offset == COUNTERS + layout::IN_FLIGHT,
+                "ERRORS" => offset == COUNTERS + layout::ERRORS,
+                "LAST_ERROR" => offset == COUNTERS + layout::LAST_ERROR,
+                "LAST_ERROR_US" => offset == COUNTERS + layout::LAST_ERROR_US,
                 "DATA" => offset == DATA,
                 _ => false,
             };
             assert!(right, "{name} is not at {offset}");
         }
-        assert_eq!(rows(&table).len(), 17);
+        assert_eq!(rows(&table).len(), 39);
     }
 }

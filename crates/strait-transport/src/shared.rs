@@ -10,6 +10,7 @@ use std::{
 use strait_sync::fail_point;
 
 use crate::{
+    counters::{Board, Counters},
     error::Error,
     handshake::Settled,
     message::TransportKind,
@@ -37,8 +38,9 @@ pub(crate) fn shared(
 ) -> Result<Shared, Error> {
     let (own, peer) = (segments.own.clone(), segments.peer.clone());
     let rings = segment::rings(segments, settled)?;
+    let counters = Counters::new(Board::over(own.clone()), settled.framing.timestamp);
     let bell = Arc::new(SharedBell { link, own, peer, voice: Voice::default() });
-    Ok(RingTransport::new(rings, bell, settled.framing, receive))
+    Ok(RingTransport::new(rings, bell, settled.framing, receive, counters))
 }
 
 /// Doorbells are bytes on the socket; a farewell is a word in the segment of whoever says it.

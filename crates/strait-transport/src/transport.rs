@@ -11,6 +11,7 @@ use strait_frame::EncodeError;
 use crate::{
     error::{Error, SendError},
     message::Message,
+    stats::Stats,
 };
 
 /// Fills a claimed span with a message and returns its length in bytes.
@@ -57,63 +58,6 @@ pub struct MessageLimits {
     pub max_send_bytes: usize,
     /// Largest message that can arrive.
     pub max_receive_bytes: usize,
-}
-
-/// What a connection has done so far, as seen from this end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Messages sent.
-    pub sent_messages: u64,
-    /// Payload bytes sent.
-    pub sent_bytes: u64,
-    /// Messages received.
-    pub received_messages: u64,
-    /// Payload bytes received.
-    pub received_bytes: u64,
-    /// Sends that found no room.
-    pub full: u64,
-    /// Messages discarded because their checksum was wrong.
-    pub checksum_errors: u64,
-    /// How often this end went to sleep.
-    pub parks: u64,
-    /// How often this end had to wake the peer; without the wake-ups by the drop of a message that was held in place.
-    pub rings: u64,
-}
-
-impl Stats {
-    /// What happened between an earlier reading and this one.
-    ///
-    /// ```
-    /// use strait_transport::Stats;
-    /// let (earlier, now) = (Stats { parks: 3, ..Stats::default() }, Stats { parks: 5, ..Stats::default() });
-    /// assert_eq!(now.since(&earlier).parks, 2);
-    /// ```
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            sent_messages: self.sent_messages.saturating_sub(earlier.sent_messages),
-            sent_bytes: self.sent_bytes.saturating_sub(earlier.sent_bytes),
-            received_messages: self.received_messages.saturating_sub(earlier.received_messages),
-            received_bytes: self.received_bytes.saturating_sub(earlier.received_bytes),
-            full: self.full.saturating_sub(earlier.full),
-            checksum_errors: self.checksum_errors.saturating_sub(earlier.checksum_errors),
-            parks: self.parks.saturating_sub(earlier.parks),
-            rings: self.rings.saturating_sub(earlier.rings),
-        }
-    }
-
-    /// Both together.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            sent_messages: self.sent_messages + other.sent_messages,
-            sent_bytes: self.sent_bytes + other.sent_bytes,
-            received_messages: self.received_messages + other.received_messages,
-            received_bytes: self.received_bytes + other.received_bytes,
-            full: self.full + other.full,
-            checksum_errors: self.checksum_errors + other.checksum_errors,
-            parks: self.parks + other.parks,
-            rings: self.rings + other.rings,
-        }
-    }
 }
 
 /// Puts a thread to sleep until its connection needs a look, without borrowing the connection.

@@ -4,7 +4,7 @@
 //! kernel tells start times as the reader's clock has them). A queue says in which it was made; nobody else can take part, and
 //! to a process elsewhere everybody counts as alive.
 
-use std::{fs, os::unix::fs::MetadataExt, string::String};
+use std::{fs, os::unix::fs::MetadataExt};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -12,12 +12,14 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
+use strait_sync::process::start_ticks;
+
 use super::{Identity, Liveness, ParticipantInfo};
 
 impl Identity {
     /// This process. Its start time is 0, for unknown, where there is no `/proc`.
     pub fn current() -> Self {
-        Self { pid: std::process::id(), start_time: start_time("self").unwrap_or(0) }
+        Self { pid: std::process::id(), start_time: start_ticks(None).unwrap_or(0) }
     }
 }
 
@@ -69,13 +71,5 @@ fn has_ended(pidfd: &impl std::os::fd::AsFd) -> bool {
 }
 
 fn is_another(pid: u32, since: u64) -> bool {
-    since != 0 && start_time(pid).is_some_and(|start_time| start_time != since)
-}
-
-/// Field 22 of `/proc/PID/stat`, in clock ticks since boot.
-fn start_time(pid: impl std::fmt::Display) -> Option<u64> {
-    let stat: String = fs::read_to_string(std::format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the name in brackets, may hold anything; the third comes after the last bracket.
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    since != 0 && start_ticks(Some(pid)).is_some_and(|start_time| start_time != since)
 }

@@ -383,6 +383,13 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
         fail_point!("ring.closed");
     }
 
+    /// No more than this much of the ring is published and not released: as [`occupied_bytes`](Self::occupied_bytes), by the
+    /// consumer's head as it was when it was last looked at. Touches no shared memory.
+    #[inline]
+    pub fn occupied_at_most(&self) -> u64 {
+        self.published.wrapping_sub(self.head)
+    }
+
     /// How much of the ring is published and not released, as far as the consumer says now.
     ///
     /// # Errors
@@ -393,7 +400,7 @@ impl<Own: WordsMut, Peer: Words> Producer<Own, Peer> {
             return Err(corrupt);
         }
         self.refresh_head()?;
-        Ok(self.published.wrapping_sub(self.head))
+        Ok(self.occupied_at_most())
     }
 
     /// Whether the other side says that it publishes no more in the ring of its own.

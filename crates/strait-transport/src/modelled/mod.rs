@@ -1,7 +1,7 @@
 //! What stands in for the kernel under loom: a socket, what sleeps on it, and memory that travels over it.
 //!
-//! All that is above (frames, the handshake, the switch, the rings) is the code that runs between processes. Four files
-//! here take the place of four elsewhere: `event` of `event.rs`, `fds` of `socket/fds.rs`, `segment` of `segment.rs`, `waiting`
+//! All that is above (frames, the handshake, the switch, the rings) is the code that runs between processes. Five files
+//! here take the place of five elsewhere: `board` of `counters/board.rs`, `event` of `event.rs`, `fds` of `socket/fds.rs`, `segment` of `segment.rs`, `waiting`
 //! of `waiting.rs`.
 
 use std::sync::Arc;

@@ -48,6 +48,8 @@ pub(crate) struct Framed {
     fds: Vec<Fd>,
     truncated: bool,
     ended: bool,
+    /// When the peer sent its first control frame, by its clock.
+    greeted_us: u64,
     // out
     output: Vec<u8>,
     sent: usize,
@@ -55,6 +57,8 @@ pub(crate) struct Framed {
     messages_end: usize,
     /// Descriptors to send, each with the first byte of the frame that starts at this place in `output`.
     riders: VecDeque<(usize, Rider)>,
+    /// When this side sent its first control frame.
+    greeting_us: u64,
 }
 
 /// A descriptor that travels with a frame.
@@ -86,10 +90,12 @@ impl Framed {
             fds: Vec::new(),
             truncated: false,
             ended: false,
+            greeted_us: 0,
             output: Vec::new(),
             sent: 0,
             messages_end: 0,
             riders: VecDeque::new(),
+            greeting_us: 0,
         }
     }
 
@@ -101,6 +107,15 @@ impl Framed {
     pub(crate) fn settle(&mut self, framing: Framing, limits: MessageLimits) {
         self.framing = framing;
         self.limits = limits;
+    }
+
+    /// What both sides know of the connection before shared memory: when Hello and Welcome were sent. For tools that look for the
+    /// other end; it is neither secret nor unique.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn session(&self, is_client: bool) -> [u8; 16] {
+        let (own, peer) = (self.greeting_us, self.greeted_us);
+        let (hello, welcome) = if is_client { (own, peer) } else { (peer, own) };
+        (u128::from(hello) << 64 | u128::from(welcome)).to_be_bytes()
     }
 
     // ---- in ----
@@ -153,6 +168,9 @@ impl Framed {
             }
         }
         if envelope.control {
+            if self.greeted_us == 0 {
+                self.greeted_us = envelope.timestamp;
+            }
             let truncated = std::mem::take(&mut self.truncated);
             return Ok(Some(Frame::Control(buffer, size, std::mem::take(&mut self.fds), truncated)));
         }
@@ -227,8 +245,8 @@ impl Framed {
 
     // ---- out ----
 
-    /// Appends a data frame that `fill` writes.
-    pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<usize, SendError> {
+    /// Appends a data frame that `fill` writes; its length in bytes and its timestamp.
+    pub(crate) fn try_send(&mut self, max_bytes: usize, fill: &mut Fill<'_>) -> Result<(usize, u64), SendError> {
         let max = self.limits.max_send_bytes;
         if max_bytes > max {
             return Err(Error::TooLarge { need: max_bytes, max }.into());
@@ -242,9 +260,10 @@ impl Framed {
         let mut draft = Draft::new(&mut self.output, max_bytes);
         let size = fill(draft.payload()).map_err(|error| crate::ring::fill_error(error, max_bytes))?.min(max_bytes);
         let envelope = Envelope::seal(&draft.payload()[..size], self.framing.now(), self.framing.checksum);
-        draft.finish(size, envelope.map_err(Error::from)?);
+        let envelope = envelope.map_err(Error::from)?;
+        draft.finish(size, envelope);
         self.messages_end = self.output.len();
-        Ok(size)
+        Ok((size, envelope.timestamp))
     }
 
     /// Whether a message of `bytes` would be taken: some output may wait, without end it may not.
@@ -257,6 +276,9 @@ impl Framed {
     pub(crate) fn send_control(&mut self, payload: &[u8], rider: Option<Rider>) -> Result<(), Error> {
         let mut envelope = Envelope::seal(payload, strait_frame::now_micros(), true)?;
         envelope.control = true;
+        if self.greeting_us == 0 {
+            self.greeting_us = envelope.timestamp;
+        }
         if let Some(rider) = rider {
             self.riders.push_back((self.output.len(), rider));
         }

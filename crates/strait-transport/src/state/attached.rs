@@ -109,6 +109,7 @@ impl Attached {
         fail_point!("pin.granted");
         // 61 at most.
         let max_pins = memory.pins.pins() as u8;
+        memory.is_sent();
         send(framed, KIND_STATE, &memory.region, (granted.into(), max_pins))
     }
 

@@ -1,9 +1,11 @@
 //! A published state: memory beyond the pair, written by a server and read by its clients. Byte tables: docs/PROTOCOL.md.
 
 mod attached;
+mod audience;
 mod memory;
 mod pin;
 mod reader;
+mod stats;
 mod writer;
 
 use std::sync::Arc;
@@ -16,22 +18,40 @@ use crate::error::Error;
 
 pub(crate) use attached::{Attached, Received};
 pub use memory::StateMemory;
+pub(crate) use pin::{HAZARD, KIND_PIN, PIN_LAYOUT_HASH};
 pub use pin::{NoPin, PIN_SEGMENT_BYTES, PinnedState};
 pub use reader::StateReader;
+pub use stats::StateStats;
 pub use writer::StateWriter;
 
 /// Kind of segment in its header and in its `Extra` frame.
-const KIND_STATE: u8 = 2;
+pub(crate) const KIND_STATE: u8 = 2;
 /// How many slots the snapshot has; read once, when the segment is opened.
 const SLOTS: usize = HEADER_BYTES;
 /// The version that the first value of this memory follows; read once.
 const BASE_VERSION: usize = HEADER_BYTES + 8;
-/// The snapshot, after a line of constants.
+/// From here on for people and tools: bytes of all values that were published.
+pub(crate) const PUBLISHED_BYTES: usize = HEADER_BYTES + 16;
+/// When the last value was published.
+pub(crate) const PUBLISHED_US: usize = HEADER_BYTES + 24;
+/// Clients that have the memory.
+pub(crate) const READERS: usize = HEADER_BYTES + 32;
+/// Those of them with a pin.
+pub(crate) const PINS: usize = HEADER_BYTES + 40;
+/// The maker's process.
+pub(crate) const OWNER_PID: usize = HEADER_BYTES + 48;
+/// When that process was started.
+pub(crate) const OWNER_START: usize = HEADER_BYTES + 56;
+/// When the memory was made.
+pub(crate) const OPENED_US: usize = HEADER_BYTES + 64;
+/// The snapshot, after a line of constants and counters, none of which a reader polls.
 const SNAPSHOT: usize = HEADER_BYTES + 128;
 /// CRC32 of the state table in docs/PROTOCOL.md; a test recomputes it.
-const STATE_LAYOUT_HASH: u32 = 0xBA28_F62D;
+pub(crate) const STATE_LAYOUT_HASH: u32 = 0x7842_49B3;
 /// Far beyond what any daemon comes to, and far from an overflow.
 const MAX_BASE_VERSION: u64 = 1 << 62;
+
+const _: () = assert!(OPENED_US + 8 <= SNAPSHOT);
 
 /// How long the whole segment is whose snapshot lies so.
 fn total_bytes(geometry: &Geometry) -> Option<u64> {

@@ -16,11 +16,11 @@ use super::StateRegion;
 use crate::{error::Error, segment};
 
 /// Kind of segment in its header and in its `Extra` frame.
-pub(super) const KIND_PIN: u8 = 3;
+pub(crate) const KIND_PIN: u8 = 3;
 /// The hazard word, on a page of its own.
-pub(super) const HAZARD: usize = HEADER_BYTES;
+pub(crate) const HAZARD: usize = HEADER_BYTES;
 /// CRC32 of the pin table in docs/PROTOCOL.md; a test recomputes it.
-pub(super) const PIN_LAYOUT_HASH: u32 = 0xEA6B_3096;
+pub(crate) const PIN_LAYOUT_HASH: u32 = 0xEA6B_3096;
 /// Bytes of the segment that a client makes to read a state in place, all of them allocated.
 pub const PIN_SEGMENT_BYTES: u64 = 2 * HEADER_BYTES as u64;
 

@@ -146,26 +146,7 @@ pub(super) fn open(fd: OwnedFd, session: [u8; 16], max_total_bytes: u64) -> Resu
     let checks =
         Expected { kind: KIND_STATE.into(), layout_hash: STATE_LAYOUT_HASH, max_total_bytes, session: Some(session) };
     let region = segment::open_checked(fd, &checks).map_err(|error| error.to_string())?;
-    if region.len_bytes() < SNAPSHOT {
-        return Err(format!("it has {} bytes, expected at least {SNAPSHOT}", region.len_bytes()));
-    }
-    let (slots, base_version) = (region.load(SLOTS), region.load(BASE_VERSION));
-    let (max_value_bytes, found_bytes) = (region.header().max_message_bytes, region.header().total_bytes);
-    let geometry = geometry(max_value_bytes, slots);
-    let (geometry, expected_bytes) = geometry
-        .and_then(|geometry| total_bytes(&geometry).map(|expected_bytes| (geometry, expected_bytes)))
-        .ok_or_else(|| format!("there is no state of {slots} slots of {max_value_bytes} bytes"))?;
-    if found_bytes != expected_bytes {
-        return Err(format!(
-            "it has {found_bytes} bytes, and {slots} slots of {max_value_bytes} bytes take {expected_bytes}"
-        ));
-    }
-    if base_version > MAX_BASE_VERSION {
-        return Err(format!("its versions follow {base_version}, expected at most 2^62"));
-    }
-    let memory = Arc::new(region);
-    let reader = Reader::new(memory.clone(), geometry).map_err(|error| error.to_string())?;
-    Ok(StateReader::new(reader, memory, base_version))
+    StateReader::over(Arc::new(region))
 }
 
 /// Where the snapshot of a peer lies.
@@ -175,6 +156,44 @@ fn geometry(max_value_bytes: u64, slots: u64) -> Option<Geometry> {
 }
 
 impl StateReader {
+    /// Reads the state in `region`, whose own constants are checked here.
+    pub(crate) fn over(region: Arc<PeerRegion>) -> Result<Self, String> {
+        if region.len_bytes() < SNAPSHOT {
+            return Err(format!("it has {} bytes, expected at least {SNAPSHOT}", region.len_bytes()));
+        }
+        let (slots, base_version) = (region.load(SLOTS), region.load(BASE_VERSION));
+        let (max_value_bytes, found_bytes) = (region.header().max_message_bytes, region.header().total_bytes);
+        let geometry = geometry(max_value_bytes, slots);
+        let (geometry, expected_bytes) = geometry
+            .and_then(|geometry| total_bytes(&geometry).map(|expected_bytes| (geometry, expected_bytes)))
+            .ok_or_else(|| format!("there is no state of {slots} slots of {max_value_bytes} bytes"))?;
+        if found_bytes != expected_bytes {
+            return Err(format!(
+                "it has {found_bytes} bytes, and {slots} slots of {max_value_bytes} bytes take {expected_bytes}"
+            ));
+        }
+        if base_version > MAX_BASE_VERSION {
+            return Err(format!("its versions follow {base_version}, expected at most 2^62"));
+        }
+        let reader = Reader::new(region.clone(), geometry).map_err(|error| error.to_string())?;
+        Ok(Self::new(reader, region, base_version))
+    }
+
+    /// How many slots there are.
+    pub(crate) fn slots(&self) -> u64 {
+        self.reader.geometry().slots() as u64
+    }
+
+    /// How many pins can be granted at once.
+    pub(crate) fn max_pins(&self) -> u64 {
+        self.reader.geometry().pins() as u64
+    }
+
+    /// The version that the first value of this memory follows.
+    pub(crate) fn base_version(&self) -> u64 {
+        self.base_version
+    }
+
     /// Gives the reader the pin that its writer has granted to the word in `own`.
     pub(super) fn set_pin(&mut self, own: Result<OwnPin, NoPin>) {
         let pin = own.and_then(|own| Pin::new(own, self.memory.clone(), *self.reader.geometry()));

@@ -7,15 +7,16 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use strait_region::{Header, OwnRegion, PeerRegion};
 use strait_seqlock::snapshot::{Geometry, PinTable, Reader, Writer};
 use strait_sync::{WordsMut, fail_point};
 
 use super::{
-    BASE_VERSION, KIND_STATE, MAX_BASE_VERSION, SLOTS, SNAPSHOT, STATE_LAYOUT_HASH, StateMemory, StateReader, misfit,
-    total_bytes,
+    BASE_VERSION, KIND_STATE, MAX_BASE_VERSION, OPENED_US, OWNER_PID, OWNER_START, PUBLISHED_BYTES, PUBLISHED_US,
+    SLOTS, SNAPSHOT, STATE_LAYOUT_HASH, StateMemory, StateReader, StateStats, misfit, total_bytes,
 };
-use crate::{error::Error, segment};
+use crate::{error::Error, owner, segment};
 
 /// Writes a state into memory of its own, which others can map for reading alone.
 ///
@@ -33,6 +34,8 @@ pub struct StateWriter {
     writer: Writer<Arc<OwnRegion>, PinTable<Arc<PeerRegion>>>,
     memory: StateMemory,
     base_version: u64,
+    opened_us: u64,
+    published_us: u64,
 }
 
 impl StateWriter {
@@ -92,16 +95,19 @@ impl StateWriter {
         let name = format!("strait:state:{service}:server:{:032x}", u128::from_be_bytes(session));
         let region = OwnRegion::create(&name, &header)
             .map_err(|error| Error::io("making memory for the state", std::io::Error::other(error)))?;
-        // ORDERING: Relaxed, both; nobody has the memory yet, and whoever gets it gets it by a message.
+        let opened_us = strait_frame::now_micros();
+        // ORDERING: Relaxed, all; nobody has the memory yet, and whoever gets it gets it by a message.
         region.store(SLOTS, geometry.slots() as u64, Ordering::Relaxed);
         region.store(BASE_VERSION, base_version, Ordering::Relaxed);
+        region.store(OPENED_US, opened_us, Ordering::Relaxed);
+        owner::sign(&region, OWNER_PID, OWNER_START);
         fail_point!("state.made");
         let region = Arc::new(region);
         // SAFETY: the memory was just made, is zero where the snapshot lies, can be written by this process alone (the seals),
         // and this is its only writer here: nothing else in this module stores to it any more.
         let writer = unsafe { Writer::new(region.clone(), geometry) }.map_err(misfit)?.with_pins();
         let memory = StateMemory::new(region, writer.pins().clone());
-        Ok(Self { writer, memory, base_version })
+        Ok(Self { writer, memory, base_version, opened_us, published_us: 0 })
     }
 
     /// Publishes `bytes`, and returns their version. Waits for nobody.
@@ -114,7 +120,33 @@ impl StateWriter {
         self.memory.region.check_fork().map_err(|_| Error::Forked)?;
         let version = self.writer.write(bytes);
         let version = version.map_err(|long| Error::TooLarge { need: long.need_bytes, max: long.max_bytes })?;
+        self.show_counters();
         Ok(self.base_version + version)
+    }
+
+    /// Shows what was published to whoever looks from outside. By the clock that costs least: values carry no time.
+    #[inline]
+    fn show_counters(&mut self) {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        self.published_us = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
+        let region = &self.memory.region;
+        // ORDERING: Relaxed, both; for observers only, each word for itself.
+        region.store(PUBLISHED_BYTES, self.writer.stats().bytes, Ordering::Relaxed);
+        region.store(PUBLISHED_US, self.published_us, Ordering::Relaxed);
+    }
+
+    /// What was published in this memory, and who has it. The same is there for tools: see [`observe`](crate::observe).
+    pub fn stats(&self) -> StateStats {
+        let (readers, pins) = self.memory.audience();
+        StateStats {
+            version: self.version(),
+            published: self.writer.version(),
+            published_bytes: self.writer.stats().bytes,
+            published_us: self.published_us,
+            opened_us: self.opened_us,
+            readers,
+            pins,
+        }
     }
 
     /// The latest version; what it began with before the first value.

@@ -9,8 +9,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use strait_sync::{fail_point, mutant};
 
+#[cfg(not(strait_loom))]
+use crate::segment::{self, Side};
 use crate::{
     buffer,
+    connection::Permit,
+    counters::{Board, Counters},
     error::{Error, SendError},
     handshake::{Settled, client, frames::Control, server},
     message::Message,
@@ -18,13 +22,18 @@ use crate::{
     ring::CLOSED_HERE,
     shared::Shared,
     socket::framed::{Frame, Framed},
-    transport::{Fill, Stats},
+    stats::{ErrorCode, Stats},
+    transport::Fill,
     waiting::{Link, Wants},
 };
 use upgrade::Upgrade;
 
 /// How much is read ahead where the peer reads no more. A socket whose peer is gone holds less; a peer that lives may go on sending.
 const BEHIND_BYTES: usize = 1 << 20;
+
+/// Connections of this process whose counters lie in memory of their own.
+#[cfg(not(strait_loom))]
+static SHOWN: std::sync::LazyLock<Arc<std::sync::atomic::AtomicU32>> = std::sync::LazyLock::new(Arc::default);
 
 /// A connection on a socket.
 pub(crate) struct Unix {
@@ -55,7 +64,9 @@ pub(crate) struct Unix {
     output_ended: Option<Error>,
     /// A message was lost with that.
     lost_message: bool,
-    stats: Stats,
+    counters: Counters,
+    /// Of the memory that the counters are shown in, if there is any.
+    _shown: Option<Permit>,
 }
 
 impl Unix {
@@ -98,7 +109,8 @@ impl Unix {
             ended: None,
             output_ended: None,
             lost_message: false,
-            stats: Stats::default(),
+            counters: Counters::new(Board::none(), settled.framing.timestamp),
+            _shown: None,
         };
         if !settled.shared_memory {
             let why =
@@ -117,7 +129,28 @@ impl Unix {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.upgrade.ring().map_or(self.stats, |ring| self.stats.plus(ring.stats()))
+        let stats = self.counters.stats();
+        self.upgrade.ring().map_or(stats, |ring| stats.plus(&ring.counters().stats()))
+    }
+
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Shows the counters to whoever looks from outside, until the connection has moved to shared memory. Without a descriptor or
+    /// memory for it, or where `max` connections of this process do so already, nothing is shown.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn show_counters(&mut self, max: u32) {
+        let Some(permit) = Permit::take(&SHOWN, max) else { return };
+        let side = if self.is_client { Side::Client } else { Side::Server };
+        let session = self.framed.session(self.is_client);
+        match segment::create_for_socket(&self.settled, &self.service, side, session) {
+            Ok(own) => {
+                self.counters.show_on(Board::over(own));
+                self._shown = Some(permit);
+            }
+            Err(error) => tracing::debug!(target: "strait", %error, "no memory for the counters of a socket"),
+        }
     }
 
     /// Why the connection stays on its socket.
@@ -150,7 +183,7 @@ impl Unix {
         }
         match std::mem::replace(&mut self.upgrade, Upgrade::Off) {
             Upgrade::Switched(mut shared) => {
-                shared.adopt_stats(self.stats);
+                shared.counters_mut().add(self.counters.stats());
                 self.link().set_wants(Wants::INPUT);
                 mutant!(switch_wakes_no_sleeper, self.link().unshare(), ());
                 Some(shared)
@@ -176,17 +209,17 @@ impl Unix {
             _ => self.framed.try_send(max_bytes, fill),
         };
         match sent {
-            Ok(size) => {
+            Ok((size, timestamp)) => {
                 self.wanted = 0;
                 self.talked = true;
-                self.stats.sent_messages += 1;
-                self.stats.sent_bytes += size as u64;
+                self.counters.staged(size, timestamp);
+                self.counters.published();
                 Ok(())
             }
             Err(SendError::Full) => {
                 // What waits is as good as published, and a wait for room begins with what the socket takes now.
                 self.wanted = self.wanted.max(max_bytes);
-                self.stats.full += 1;
+                self.counters.full();
                 self.flush();
                 Err(SendError::Full)
             }
@@ -287,12 +320,11 @@ impl Unix {
     fn count(&mut self, found: Result<Message, Error>) -> Result<Message, Error> {
         match found {
             Ok(message) => {
-                self.stats.received_messages += 1;
-                self.stats.received_bytes += message.len() as u64;
+                self.counters.received(message.len(), message.timestamp());
                 Ok(message)
             }
             Err(error) => {
-                self.stats.checksum_errors += 1;
+                self.counters.error(ErrorCode::CHECKSUM);
                 Err(error)
             }
         }
@@ -328,6 +360,7 @@ impl Unix {
             // The peer learns by a hang-up that nobody listens to it any more.
             self.link().shutdown();
         }
+        self.counters.ended(&error);
         self.ended = Some(error.clone());
         // Another thread may sleep until that comes which was just taken out of the socket.
         self.link().kick();

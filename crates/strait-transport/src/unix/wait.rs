@@ -81,7 +81,7 @@ impl Unix {
         self.link().set_wants(Wants { input, output: self.framed.has_output(), nap });
         self.armed = true;
         if armed_ring.is_none() {
-            self.stats.parks += 1;
+            self.counters.sleeps(interest);
         }
         Ok(true)
     }
