@@ -79,6 +79,12 @@ impl Calls {
         Self { slots, free: (0..window as u16).rev().collect(), late_replies: 0 }
     }
 
+    /// Calls whose slots are taken: sent and not answered, or answered and not taken by their callers.
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u64 {
+        (self.slots.len() - self.free.len()) as u64
+    }
+
     /// The slot of a call, for its waker.
     #[inline]
     pub(crate) fn slot(call: u32) -> usize {

@@ -105,11 +105,11 @@ where
     /// ```
     pub async fn call_batch(&self, requests: &[Req]) -> Vec<Result<Response<Resp, C>, Error>> {
         let answers = self.driver.batch::<C, Req>(requests, Deadline::after(self.deadline)).await;
-        answers.into_iter().map(|answer| Response::open(answer?)).collect()
+        answers.into_iter().map(|answer| self.driver.open(answer?)).collect()
     }
 
     async fn call_until(&self, request: &Req, deadline: Deadline) -> Result<Response<Resp, C>, Error> {
-        Response::open(self.driver.call::<C, Req>(Target::default(), request, deadline).await?)
+        self.driver.open(self.driver.call::<C, Req>(Target::default(), request, deadline).await?)
     }
 }
 

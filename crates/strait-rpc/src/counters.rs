@@ -1,14 +1,15 @@
 //! What a server has done so far.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
 };
 
-use strait_transport::{Connection, TransportKind};
+use strait_transport::{Connection, LiveStats, Stats, TransportKind};
 
 use crate::{description::Health, error::Code};
 
@@ -32,6 +33,8 @@ pub struct ServerStats {
     pub errors: u64,
     /// The last of those.
     pub last_error: Option<LastError>,
+    /// All connections together, those that have ended among them: messages, bytes, sleeps, wake-ups, errors, calls in flight. As of now.
+    pub connections: Stats,
 }
 
 /// The last error that a server answered a call with.
@@ -55,6 +58,7 @@ impl ServerStats {
             fallbacks: self.fallbacks.saturating_sub(earlier.fallbacks),
             calls: self.calls.saturating_sub(earlier.calls),
             errors: self.errors.saturating_sub(earlier.errors),
+            connections: self.connections.since(&earlier.connections),
             ..self.clone()
         }
     }
@@ -72,6 +76,7 @@ pub(crate) struct Counters {
     calls: AtomicU64,
     errors: AtomicU64,
     last_error: Mutex<Option<LastError>>,
+    connections: Mutex<Connections>,
     /// 0 once the server takes no new calls.
     serving: AtomicU64,
 }
@@ -100,6 +105,7 @@ impl Counters {
             calls: zero(),
             errors: zero(),
             last_error: Mutex::new(None),
+            connections: Mutex::default(),
             serving: AtomicU64::new(1),
         }
     }
@@ -131,7 +137,12 @@ impl Counters {
             calls: get(&self.calls),
             errors: get(&self.errors),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            connections: self.connections().sum(),
         }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -145,20 +156,44 @@ impl Counters {
     }
 }
 
+/// What all connections have counted.
+#[derive(Debug, Default)]
+struct Connections {
+    ended: Stats,
+    /// Each under a number of its own.
+    live: HashMap<u64, LiveStats>,
+    next: u64,
+}
+
+impl Connections {
+    fn sum(&self) -> Stats {
+        self.live.values().fold(self.ended, |sum, live| sum.plus(&live.read()))
+    }
+}
+
 /// One client in the counters: counted for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    counters: std::sync::Arc<Counters>,
+    counters: Arc<Counters>,
     in_memory: bool,
     fell_back: bool,
     calls: u64,
+    /// Its number among the connections.
+    number: u64,
+    live: LiveStats,
 }
 
 impl Counted {
-    pub(crate) fn new(counters: std::sync::Arc<Counters>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, connection: &mut Connection) -> Self {
         add(&counters.accepted, 1);
         add(&counters.on_socket, 1);
-        Self { counters, in_memory: false, fell_back: false, calls: 0 }
+        let live = connection.live_stats();
+        let mut connections = counters.connections();
+        let number = connections.next;
+        connections.next += 1;
+        connections.live.insert(number, live.clone());
+        drop(connections);
+        Self { counters, in_memory: false, fell_back: false, calls: 0, number, live }
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -193,6 +228,11 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         add(&self.counters.calls, self.calls);
+        let mut connections = self.counters.connections();
+        connections.live.remove(&self.number);
+        let last = Stats { in_flight: 0, ..self.live.read() };
+        connections.ended = connections.ended.plus(&last);
+        drop(connections);
         let active = if self.in_memory { &self.counters.in_memory } else { &self.counters.on_socket };
         // ORDERING: Relaxed; as in `add`.
         active.fetch_sub(1, Ordering::Relaxed);

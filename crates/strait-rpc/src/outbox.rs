@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use strait_frame::Codec;
-use strait_transport::{Connection, Error as TransportError, SendError, Transport};
+use strait_transport::{Connection, Error as TransportError, ErrorCode, SendError, Transport};
 
 use crate::{
     counters::Counted,
@@ -80,6 +80,8 @@ impl Outbox {
     /// Answers `call` with an error.
     pub(crate) fn error(&mut self, call: u32, code: Code, text: &str) -> Result<(), TransportError> {
         self.client.counters().error(code, text);
+        let is_unreadable = code == Code::BAD_REQUEST;
+        self.connection.count_error(if is_unreadable { ErrorCode::DECODE } else { ErrorCode::CALL });
         self.failed = true;
         let text = error_text(code, text, self.connection.limits().max_send_bytes);
         self.message(Header::of(Kind::Error, call), &text)

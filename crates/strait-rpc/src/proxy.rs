@@ -94,7 +94,7 @@ impl<C: 'static> Proxy<C> {
     {
         let method = self.describe().await?.resolve::<C, Req, Resp>(name, MethodKind::Call)?;
         let target = Target { method, ..Target::default() };
-        Response::open(self.driver.call::<C, Req>(target, request, self.patience()).await?)
+        self.driver.open(self.driver.call::<C, Req>(target, request, self.patience()).await?)
     }
 
     /// Calls the method `name` with JSON, for who does not know its types.
@@ -239,7 +239,7 @@ impl<T, C: Codec<T>> Streaming<T, C> {
             Poll::Ready(next) => {
                 self.timer = None;
                 Poll::Ready(match next {
-                    Next::Item(message, _) => Some(Response::open(message)),
+                    Next::Item(message, _) => Some(self.driver.open(message)),
                     Next::End(end) => {
                         self.call = None;
                         end.err().map(Err)

@@ -66,7 +66,7 @@ fn a_batch_from_a_thread_sleeps_and_wakes_less_than_calls_one_by_one() {
             assert_eq!(reply.unwrap().to_native(), number as u64 + 1);
         }
     }
-    let rings = client.stats().rings;
+    let rings = client.stats().data_rings;
     assert!(rings <= 600, "{rings} wake-ups for 3,000 calls");
     server.stop().unwrap();
 }

@@ -167,6 +167,12 @@ impl Connection {
         }
     }
 
+    /// What [`stats`](Transport::stats) tells, for another thread, whatever the connection runs over by then.
+    #[cfg(not(strait_loom))]
+    pub fn live_stats(&mut self) -> crate::LiveStats {
+        each!(self, inner => inner.counters_mut().live())
+    }
+
     /// Says how many calls are in flight, for [`stats`](Transport::stats) and for tools. What is above counts them; the connection does
     /// not know what a call is.
     #[inline]

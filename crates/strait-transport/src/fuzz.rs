@@ -2,7 +2,9 @@
 
 use std::{os::fd::OwnedFd, time::Instant};
 
-use crate::{connect::Opening, connection::Connection, error::Error, handshake::frames::Control, options::Options};
+use crate::{
+    connect::Opening, connection::Connection, error::Error, handshake::frames::Control, observe, options::Options,
+};
 
 const SERVICE: &str = "fuzz";
 
@@ -16,6 +18,11 @@ pub fn control_frame(bytes: &[u8]) {
         let again = Control::decode(&frame.encode()).ok();
         assert_eq!(again.as_ref(), Some(&frame), "what is accepted encodes to the same frame");
     }
+}
+
+/// The layout hash of segments of that kind; 0 where there is no such kind.
+pub fn layout_hash(kind: u32) -> u32 {
+    observe::expected(kind).map_or(0, |expected| expected.layout_hash)
 }
 
 /// The server's side of a connection over `socket`, up to `Welcome`.

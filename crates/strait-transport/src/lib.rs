@@ -104,6 +104,8 @@ mod waiting;
 mod waiting;
 
 pub use connection::Connection;
+#[cfg(not(strait_loom))]
+pub use counters::LiveStats;
 pub use error::{Blame, Error, Refusal, SendError};
 #[doc(hidden)]
 pub use foreign::is_obeyed;

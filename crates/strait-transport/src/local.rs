@@ -61,7 +61,7 @@ fn joined(ring_bytes: u64, options: &Options) -> Result<(Connection, Connection)
         let bell = std::sync::Arc::new(LocalBell { own: bells[own].clone(), peer: bells[1 - own].clone() });
         let framing = Framing { checksum: false, timestamp: options.timestamp };
         let records::Side { producer, consumer } = side;
-        let counters = Counters::new(Board::none(), framing.timestamp);
+        let counters = Counters::new(Board::Nowhere, framing.timestamp);
         let local: Local = RingTransport::new((producer, consumer), bell, framing, options.receive, counters);
         Connection::local(local, options)
     };

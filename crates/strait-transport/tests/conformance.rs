@@ -246,12 +246,12 @@ fn a_batch_is_shown_by_one_publish(case: Case) {
     }
     assert_eq!(right.wait_for(Interest::DATA, Duration::from_millis(20)).unwrap(), Wake::TimedOut);
     assert!(right.connection.try_recv().unwrap().is_none(), "nothing is published yet");
-    let rings = left.connection.stats().rings;
+    let rings = left.connection.stats().data_rings;
     left.connection.publish().unwrap();
     for number in 0..5 {
         right.expect(number, 40);
     }
-    assert!(left.connection.stats().rings <= rings + 1, "one wake-up for the batch");
+    assert!(left.connection.stats().data_rings <= rings + 1, "one wake-up for the batch");
 }
 
 fn what_a_failed_fill_wrote_is_not_sent(case: Case) {

@@ -26,6 +26,9 @@ fn assert_useless(connection: &mut Connection) {
     assert!(connection.spin_until(Interest::DATA, || false));
     connection.limits();
     connection.stats();
+    connection.set_in_flight(1);
+    connection.count_error(strait_transport::ErrorCode::DECODE);
+    connection.live_stats().read();
     connection.transport();
     connection.close();
 }

@@ -329,10 +329,10 @@ fn tickets_without_a_sleeper_cost_one_ring_each_and_nothing_else() {
     for _ in 0..10 {
         upgraded.connection.send(b"x").unwrap();
     }
-    assert_eq!(upgraded.connection.stats().rings, 1);
+    assert_eq!(upgraded.connection.stats().data_rings, 1);
     upgraded.memory.store(DATA_TICKET, 7);
     send(&mut upgraded.connection, b"x").unwrap();
-    assert_eq!(upgraded.connection.stats().rings, 2);
+    assert_eq!(upgraded.connection.stats().data_rings, 2);
 }
 
 #[test]

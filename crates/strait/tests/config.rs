@@ -130,6 +130,7 @@ fn every_knob_of_a_connection_reaches_its_options() {
         .handshake_timeout_ms(6)
         .max_ring_bytes(8192)
         .max_control_bytes(4097)
+        .max_shown_sockets(7)
         .cpu(Some(0))
         .batch(2)
         .build()
@@ -143,6 +144,7 @@ fn every_knob_of_a_connection_reaches_its_options() {
     let limits = &options.limits;
     assert_eq!((limits.max_clients, limits.max_pending_handshakes, limits.max_ring_bytes), (4, 5, 8192));
     assert_eq!((limits.handshake_timeout, limits.max_control_bytes), (Duration::from_millis(6), 4097));
+    assert_eq!(limits.max_shown_sockets, 7);
     assert_eq!(config.receiver_options().unwrap().ring_bytes, 4096);
     let polling = config.polling().unwrap();
     assert_eq!((polling.cpus, polling.max_batch), (vec![0], 2));

@@ -10,6 +10,7 @@ mod envelope;
 mod handshake;
 mod mpmc_cells;
 pub mod mutator;
+mod observe;
 mod region_attach;
 mod ring_consumer;
 mod rpc_header;
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "envelope", about: "the 16 bytes before each payload", body: envelope::body },
     Target { name: "handshake", about: "control frames, and a socket's first bytes", body: handshake::body },
     Target { name: "mpmc_cells", about: "the words of a shared queue", body: mpmc_cells::body },
+    Target { name: "observe", about: "segments of others, and what a tool reads there", body: observe::body },
     Target { name: "region_attach", about: "descriptors and headers of memory", body: region_attach::body },
     Target { name: "ring_consumer", about: "a ring's words and its reader's head", body: ring_consumer::body },
     Target { name: "rpc_header", about: "the 16 bytes before each rpc body", body: rpc_header::body },

@@ -11,7 +11,7 @@ use std::{
 use strait_frame::{Codec, Rkyv};
 use strait_sync::fail_point;
 use strait_transport::{
-    Connection, Error as TransportError, Interest, Message as Received, SendError, Transport, TransportKind,
+    Connection, Error as TransportError, ErrorCode, Interest, Message as Received, SendError, Transport, TransportKind,
 };
 
 use super::{
@@ -153,6 +153,7 @@ impl<T: ?Sized, C: Codec<T>> Core<T, C> {
         let item = match opened {
             Ok(item) => item,
             Err(error) => {
+                self.connection.count_error(ErrorCode::DECODE);
                 // Before the owner is told that it was taken.
                 self.say(Message::Return { id, discard: true })?;
                 return Err(error);

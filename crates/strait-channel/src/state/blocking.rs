@@ -7,7 +7,7 @@ use std::{
 };
 
 use strait_frame::{Codec, Raw};
-use strait_transport::{Error as TransportError, Interest, Message, NoPin, Options, Transport, Wake};
+use strait_transport::{Error as TransportError, Interest, Message, NoPin, Options, Stats, Transport, Wake};
 
 use super::{
     Error, Pinned, Value,
@@ -72,7 +72,7 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
                 self.drive(deadline, "the value", Core::step_read)?
             }
         };
-        let held = C::open(raw.bytes).map_err(Error::Decode)?;
+        let held = self.core.told(C::open(raw.bytes).map_err(Error::Decode))?;
         Ok(Value { held, version: raw.version, epoch: raw.epoch, stale_since: raw.stale_since })
     }
 
@@ -142,7 +142,7 @@ impl<T: ?Sized + 'static, C: Codec<T>> Shell<T, C> {
     {
         let Body { form, bytes } = Body::encode::<Q, C>(question)?;
         let answer = self.send_command(&Body { form, bytes: &bytes }, deadline)?;
-        answer.open::<A, C>("the answer")
+        self.core.told(answer.open::<A, C>("the answer"))
     }
 
     fn send_command(&mut self, body: &Body<&[u8]>, deadline: Instant) -> Result<Body<Message>, Error> {

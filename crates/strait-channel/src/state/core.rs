@@ -6,7 +6,8 @@ use std::{
 };
 
 use strait_transport::{
-    Connection, Error as TransportError, Interest, Message, NoPin, PinnedState, StateReader, Transport, TransportKind,
+    Connection, Error as TransportError, ErrorCode, Interest, Message, NoPin, PinnedState, StateReader, Stats,
+    Transport, TransportKind,
 };
 
 use super::{
@@ -357,6 +358,20 @@ impl Core {
     /// Why there is no pin; `None` where there is one.
     pub(super) fn no_pin(&self) -> Option<NoPin> {
         self.memory.as_ref().map_or(Some(NoPin::NotShared), |memory| memory.no_pin().cloned())
+    }
+
+    /// Counts what could not be decoded.
+    #[inline]
+    pub(super) fn told<R>(&mut self, opened: Result<R, Error>) -> Result<R, Error> {
+        if let (Err(Error::Decode(_)), Some(connection)) = (&opened, &mut self.connection) {
+            connection.count_error(ErrorCode::DECODE);
+        }
+        opened
+    }
+
+    /// What the connection to the daemon that is there has done.
+    pub(super) fn stats(&self) -> Stats {
+        self.connection.as_ref().map_or(Stats::default(), Transport::stats)
     }
 
     /// Begins a read over the connection.

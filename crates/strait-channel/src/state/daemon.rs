@@ -13,7 +13,9 @@ use std::{
 
 use strait_frame::{Codec, Raw};
 use strait_sync::fail_point;
-use strait_transport::{Error as TransportError, Interrupt, Limits, Listener, Options, StateWriter, WaitSet};
+use strait_transport::{
+    Error as TransportError, Interrupt, Limits, Listener, Options, StateStats, StateWriter, WaitSet,
+};
 
 use super::{
     Command, Config, Error, SERVICE,
@@ -110,6 +112,24 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
     /// The latest version; 0 before the first value.
     pub fn version(&self) -> u64 {
         self.writer.version()
+    }
+
+    /// What was published, and who has the memory. Tools see the same: [`strait_transport::observe`].
+    ///
+    /// ```
+    /// use strait_channel::{Raw, state::{Config, Daemon}};
+    /// # let dir = std::env::temp_dir().join(format!("strait-stats-doc-{}", std::process::id()));
+    /// # let options = strait_channel::Options { runtime_dir: Some(dir.clone()), ..Config::default().options };
+    /// # let config = Config { options, ..Config::default() };
+    /// let mut daemon: Daemon<[u8], Raw> = Daemon::create("weather", &config)?;
+    /// daemon.publish_bytes(b"sunny")?;
+    /// let stats = daemon.stats();
+    /// assert_eq!((stats.published, stats.published_bytes, stats.readers), (1, 5, 0));
+    /// # let _ = std::fs::remove_dir_all(dir);
+    /// # Ok::<(), strait_channel::state::Error>(())
+    /// ```
+    pub fn stats(&self) -> StateStats {
+        self.writer.stats()
     }
 
     /// The socket's path.

@@ -82,6 +82,12 @@ macro_rules! shell_without_waits {
                 self.core.client()
             }
 
+            /// What the connection to the daemon that is there has done; nothing where there is none. Values that are read out of
+            /// the daemon's memory are no messages, and nobody counts them.
+            pub fn stats(&self) -> Stats {
+                self.core.stats()
+            }
+
             /// How many daemons this shell has met.
             pub fn epoch(&self) -> u64 {
                 self.core.epoch()

@@ -7,7 +7,7 @@ use std::{
 
 use strait_frame::Codec;
 use strait_sync::fail_point;
-use strait_transport::{Connection, Error as Below, Interest, Message, Transport};
+use strait_transport::{Connection, Error as Below, ErrorCode, Interest, Message, Transport};
 
 use super::{error::Error, header::Header, outbound::wait, received::Received, stats::Stats};
 
@@ -80,7 +80,7 @@ impl Inbound {
         self.lost_by_choice = dropped;
         fail_point!("stream.received");
         self.received += 1;
-        Received::open(message, sequence, lost)
+        Received::open(message, sequence, lost).inspect_err(|_| connection.count_error(ErrorCode::DECODE))
     }
 
     #[cold]

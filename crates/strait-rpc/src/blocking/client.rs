@@ -144,7 +144,7 @@ where
     /// ```
     pub fn call_batch(&self, requests: &[Req]) -> Vec<Result<Response<Resp, C>, Error>> {
         let answers = self.driver.batch_blocking::<C, Req>(requests, Deadline::after(self.deadline));
-        answers.into_iter().map(|answer| Response::open(answer?)).collect()
+        answers.into_iter().map(|answer| self.driver.open(answer?)).collect()
     }
 
     /// Begins a call and gives it up at once, as a future does that is dropped: for models, in which no time passes.
@@ -157,7 +157,7 @@ where
 
     #[inline]
     fn call_until(&self, request: &Req, deadline: Deadline) -> Result<Response<Resp, C>, Error> {
-        Response::open(self.driver.call_blocking::<C, Req>(Target::default(), request, deadline)?)
+        self.driver.open(self.driver.call_blocking::<C, Req>(Target::default(), request, deadline)?)
     }
 }
 

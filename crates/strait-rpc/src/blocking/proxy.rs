@@ -119,7 +119,7 @@ impl<C: 'static> Proxy<C> {
     {
         let method = self.describe()?.resolve::<C, Req, Resp>(name, MethodKind::Call)?;
         let target = Target { method, ..Target::default() };
-        Response::open(self.driver.call_blocking::<C, Req>(target, request, self.patience())?)
+        self.driver.open(self.driver.call_blocking::<C, Req>(target, request, self.patience())?)
     }
 
     /// Calls the method `name` with JSON, for who does not know its types.
@@ -259,7 +259,7 @@ impl<T, C: Codec<T>> Iterator for Streaming<T, C> {
     fn next(&mut self) -> Option<Self::Item> {
         let call = self.call?;
         match self.driver.next_blocking(call, &mut Deadline::after(self.deadline)) {
-            Next::Item(message, _) => Some(Response::open(message)),
+            Next::Item(message, _) => Some(self.driver.open(message)),
             Next::End(end) => {
                 self.call = None;
                 end.err().map(Err)

@@ -108,8 +108,8 @@ struct Streaming {
 
 impl<'a, S: Service> Session<'a, S> {
     /// `bell` is where the thread sleeps that is woken to send events.
-    pub(super) fn new(connection: Connection, shared: &'a Shared<S>, bell: Option<&Arc<WaitSet>>) -> Self {
-        let counted = Counted::new(shared.counters.clone());
+    pub(super) fn new(mut connection: Connection, shared: &'a Shared<S>, bell: Option<&Arc<WaitSet>>) -> Self {
+        let counted = Counted::new(shared.counters.clone(), &mut connection);
         let allowance = Allowance::new(&shared.policy, &shared.total);
         let waker = bell.map_or_else(|| Waker::noop().clone(), |bell| Waker::from(Arc::new(Ring(bell.clone()))));
         let client = ClientHandle::new(waker, shared.description.clone(), connection.limits().max_send_bytes);
@@ -184,6 +184,7 @@ impl<'a, S: Service> Session<'a, S> {
     /// room. Whether there was anything to do.
     pub(super) fn work(&mut self, max: u32) -> Result<bool, TransportError> {
         let mut worked = self.take_in(max)?;
+        self.show_in_flight();
         for _ in 0..max {
             if !self.out.is_empty() {
                 break;
@@ -199,7 +200,18 @@ impl<'a, S: Service> Session<'a, S> {
             }
             worked = true;
         }
+        self.show_in_flight();
         Ok(self.client.send(&mut self.out)? | worked)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.waiting.len() + self.streams.len() + self.out.unanswered()
+    }
+
+    /// Shows how many calls are in flight to whoever looks from outside.
+    fn show_in_flight(&mut self) {
+        let calls = self.in_flight();
+        self.out.connection.set_in_flight(calls as u64);
     }
 
     /// Takes in what has come, so that what concerns calls that wait or run is known before the next is executed. At most the
@@ -228,7 +240,7 @@ impl<'a, S: Service> Session<'a, S> {
         let header = Header::decode(&message).map_err(corrupt)?;
         match header.kind {
             Kind::Request => {
-                if self.waiting.len() + self.streams.len() + self.out.unanswered() >= self.window {
+                if self.in_flight() >= self.window {
                     return Err(corrupt(format!("more than the {} calls in flight that were agreed", self.window)));
                 }
                 self.waiting.push_back(Waiting { header, message, credit: 0 });

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use strait_frame::Codec;
 use strait_sync::{fail_point, mutant};
-use strait_transport::{Connection, Error as TransportError, Message, SendError, Transport, TransportKind};
+use strait_transport::{Connection, Error as TransportError, ErrorCode, Message, SendError, Transport, TransportKind};
 
 use super::{polled::Polled, vigil::ClientPolling};
 use crate::{
@@ -171,6 +171,7 @@ impl Core {
                     self.calls.begin_stream(call);
                     self.owe(Header { method: Calls::CREDIT as u16, ..Header::of(Kind::Credit, call) });
                 }
+                self.show_in_flight();
                 Ok(Begun::Sent(call))
             }
             Err(SendError::Failed(error)) => {
@@ -237,6 +238,7 @@ impl Core {
         let none = self.read(None, wakers);
         debug_assert!(none.is_none(), "no call was awaited");
         self.pay_owed();
+        self.show_in_flight();
     }
 
     /// The answer of `call`, if it is there; hands out what came before it, and looks no further.
@@ -244,10 +246,24 @@ impl Core {
     pub(super) fn receive(&mut self, call: u32, wakers: &Wakers) -> Option<Result<Message, Error>> {
         let reply = self.read(Some(call), wakers);
         self.pay_owed();
-        match reply {
+        let answer = match reply {
             Some(reply) => Some(Ok(reply)),
             None => self.answer(call),
-        }
+        };
+        self.show_in_flight();
+        answer
+    }
+
+    /// Shows how many calls are in flight to whoever looks from outside.
+    #[inline]
+    fn show_in_flight(&mut self) {
+        self.connection.set_in_flight(self.calls.in_flight());
+    }
+
+    /// An answer could not be read.
+    #[cold]
+    pub(super) fn count_unreadable(&mut self) {
+        self.connection.count_error(ErrorCode::DECODE);
     }
 
     /// Hands out what has come; the reply to `awaited` ends it, and goes to the caller without lying in its slot.
@@ -317,7 +333,10 @@ impl Core {
                 return;
             }
             Kind::Error => match decode_error(&message[HEADER_BYTES..]) {
-                Ok(error) => Err(error),
+                Ok(error) => {
+                    self.connection.count_error(ErrorCode::CALL);
+                    Err(error)
+                }
                 Err(what) => return self.corrupt(&what, wakers),
             },
             // Once: else a server could keep its clients reading for ever.
@@ -374,6 +393,7 @@ impl Core {
             self.owe(Header::of(Kind::Cancel, call));
             let _ = self.connection.publish(); // the connection's end shows itself to whoever reads
         }
+        self.show_in_flight();
     }
 
     /// The next of several answers: an item, the end, or the connection's end.
@@ -386,7 +406,10 @@ impl Core {
                 }
                 Some(Next::Item(item, due))
             }
-            Some(end) => Some(end),
+            Some(end) => {
+                self.show_in_flight();
+                Some(end)
+            }
             None => {
                 let ended = self.ended.clone()?;
                 self.calls.abandon(call);

@@ -33,14 +33,15 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use strait_frame::Codec;
 use strait_sync::primitive::{Mutex, MutexGuard};
-use strait_transport::{Connection, Error as TransportError, Stats, Transport, TransportKind};
+use strait_transport::{Connection, Error as TransportError, Message, Stats, Transport, TransportKind};
 
 use self::core::Core;
 pub(crate) use self::core::Target;
 pub(crate) use self::polled::{Bell, Look};
 pub use self::vigil::ClientPolling;
-use crate::{error::Error, wakers::Wakers};
+use crate::{error::Error, response::Response, wakers::Wakers};
 
 /// A connection and the calls in flight on it.
 pub(crate) struct Driver {
@@ -120,6 +121,18 @@ impl Driver {
 
     pub(crate) fn stats(&self) -> Stats {
         self.enter().map_or(Stats::default(), |core| core.connection.stats())
+    }
+
+    /// Opens what answers a call; what cannot be read is counted.
+    #[inline]
+    pub(crate) fn open<T, C: Codec<T>>(&self, message: Message) -> Result<Response<T, C>, Error> {
+        let opened = Response::open(message);
+        if opened.is_err()
+            && let Some(mut core) = self.enter()
+        {
+            core.count_unreadable();
+        }
+        opened
     }
 
     pub(crate) fn late_replies(&self) -> u64 {

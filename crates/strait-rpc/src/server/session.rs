@@ -51,9 +51,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const DEADLINE_SLACK: Duration = Duration::from_millis(10);
 
 impl<S: Service> Session<S> {
-    pub(super) fn new(connection: Connection, shared: &Shared<S>) -> Self {
+    pub(super) fn new(mut connection: Connection, shared: &Shared<S>) -> Self {
         let window = connection.max_in_flight() as usize;
-        let client = Counted::new(shared.counters.clone());
+        let client = Counted::new(shared.counters.clone(), &mut connection);
         let calls = Slots::new(window);
         let max_bytes = connection.limits().max_send_bytes;
         Self {
@@ -141,8 +141,10 @@ impl<S: Service> Session<S> {
         // A client that never stops must not keep the task from giving others their turn.
         for _ in 0..MAX_ROUNDS {
             let mut progressed = self.take_in()?;
+            self.show_in_flight();
             progressed |= self.run_handlers()?;
             progressed |= self.out.flush()?;
+            self.show_in_flight();
             progressed |= self.client.send(&mut self.out)?;
             self.out.connection.publish()?;
             if progressed {
@@ -161,6 +163,16 @@ impl<S: Service> Session<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn in_flight(&self) -> usize {
+        self.calls.len() + self.out.unanswered()
+    }
+
+    /// Shows how many calls are in flight to whoever looks from outside.
+    fn show_in_flight(&mut self) {
+        let calls = self.in_flight();
+        self.out.connection.set_in_flight(calls as u64);
     }
 
     /// Receives requests and starts their handlers.
@@ -208,7 +220,7 @@ impl<S: Service> Session<S> {
     }
 
     fn on_request(&mut self, header: Header, message: Message) -> Result<(), TransportError> {
-        if self.calls.len() + self.out.unanswered() >= self.window {
+        if self.in_flight() >= self.window {
             return Err(corrupt(format!("more than the {} calls in flight that were agreed", self.window)));
         }
         self.out.client.call();

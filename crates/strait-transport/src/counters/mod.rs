@@ -11,6 +11,8 @@ mod board;
 pub(crate) mod layout;
 
 pub(crate) use board::Board;
+#[cfg(not(strait_loom))]
+pub use board::LiveStats;
 
 use crate::{
     error::Error,
@@ -29,6 +31,9 @@ pub(crate) struct Counters {
     stamped: bool,
     sent_clock: Clock,
     received_clock: Clock,
+    /// Who looks from another thread.
+    #[cfg(not(strait_loom))]
+    live: Option<LiveStats>,
 }
 
 /// When to look at the clock where messages carry no time.
@@ -53,7 +58,15 @@ impl Counters {
     pub(crate) fn new(board: Board, stamped: bool) -> Self {
         let stats = Stats { opened_us: strait_frame::now_micros(), ..Stats::default() };
         board.show(layout::OPENED_US, stats.opened_us);
-        Self { stats, board, stamped, sent_clock: Clock::default(), received_clock: Clock::default() }
+        Self {
+            stats,
+            board,
+            stamped,
+            sent_clock: Clock::default(),
+            received_clock: Clock::default(),
+            #[cfg(not(strait_loom))]
+            live: None,
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -66,16 +79,34 @@ impl Counters {
         self.stats.high_water_bytes
     }
 
-    /// Adds what was counted before, and shows the sum.
-    pub(crate) fn add(&mut self, before: Stats) {
-        self.stats = before.plus(&self.stats);
+    /// Goes on from what the counters of the same end have counted `before`, and shows the sum.
+    pub(crate) fn follow(&mut self, before: &mut Self) {
+        self.stats = before.stats.plus(&self.stats);
         self.board.show_all(&self.stats);
+        #[cfg(not(strait_loom))]
+        if let Some(live) = before.live.take() {
+            live.follow(&self.board);
+            self.live = Some(live);
+        }
     }
 
     /// Shows all of it on `board` from here on.
+    #[cfg(not(strait_loom))]
     pub(crate) fn show_on(&mut self, board: Board) {
         self.board = board;
         self.board.show_all(&self.stats);
+        if let Some(live) = &self.live {
+            live.follow(&self.board);
+        }
+    }
+
+    /// The same for other threads.
+    #[cfg(not(strait_loom))]
+    pub(crate) fn live(&mut self) -> LiveStats {
+        if matches!(self.board, Board::Nowhere) {
+            self.show_on(Board::Private(std::sync::Arc::new(strait_sync::Heap::zeroed(layout::BYTES))));
+        }
+        self.live.get_or_insert_with(|| LiveStats::of(&self.board)).clone()
     }
 
     /// A message is in the open batch.
@@ -85,7 +116,7 @@ impl Counters {
         self.stats.sent_bytes += bytes as u64;
         if self.stamped {
             self.stats.sent_us = timestamp;
-        } else if self.stats.sent_messages > self.sent_clock.due {
+        } else if self.stats.sent_messages >= self.sent_clock.due {
             self.stats.sent_us = self.sent_clock.now(self.stats.sent_messages);
         }
     }
@@ -105,7 +136,7 @@ impl Counters {
         self.stats.received_bytes += bytes as u64;
         if self.stamped {
             self.stats.received_us = timestamp;
-        } else if self.stats.received_messages > self.received_clock.due {
+        } else if self.stats.received_messages >= self.received_clock.due {
             self.stats.received_us = self.received_clock.now(self.stats.received_messages);
         }
         self.board.show(layout::RECEIVED_MESSAGES, self.stats.received_messages);

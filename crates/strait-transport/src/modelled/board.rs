@@ -2,15 +2,13 @@
 
 use crate::{segment::Own, stats::Stats};
 
-pub(crate) struct Board;
+pub(crate) enum Board {
+    Nowhere,
+}
 
 impl Board {
-    pub(crate) fn none() -> Self {
-        Self
-    }
-
     pub(crate) fn over(_: Own) -> Self {
-        Self
+        Self::Nowhere
     }
 
     pub(crate) fn show(&self, _: usize, _: u64) {}

@@ -304,7 +304,7 @@ fn owner(pid: u64, start_ticks: u64) -> (Owner, Option<Lie>) {
 }
 
 /// What a segment of that kind has to be; `None` where there is no such kind.
-fn expected(kind: u32) -> Option<Expected> {
+pub(crate) fn expected(kind: u32) -> Option<Expected> {
     const STATE: u32 = KIND_STATE as u32;
     const PIN: u32 = KIND_PIN as u32;
     let (layout_hash, max_total_bytes) = match kind {

@@ -186,7 +186,8 @@ impl StateReader {
 
     /// How many pins can be granted at once.
     pub(crate) fn max_pins(&self) -> u64 {
-        self.reader.geometry().pins() as u64
+        let beside_pins = (Geometry::MAX_SLOTS - Geometry::MAX_PINS) as u64;
+        self.slots().saturating_sub(beside_pins)
     }
 
     /// The version that the first value of this memory follows.

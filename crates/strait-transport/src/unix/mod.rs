@@ -109,7 +109,7 @@ impl Unix {
             ended: None,
             output_ended: None,
             lost_message: false,
-            counters: Counters::new(Board::none(), settled.framing.timestamp),
+            counters: Counters::new(Board::Nowhere, settled.framing.timestamp),
             _shown: None,
         };
         if !settled.shared_memory {
@@ -183,7 +183,7 @@ impl Unix {
         }
         match std::mem::replace(&mut self.upgrade, Upgrade::Off) {
             Upgrade::Switched(mut shared) => {
-                shared.counters_mut().add(self.counters.stats());
+                shared.counters_mut().follow(&mut self.counters);
                 self.link().set_wants(Wants::INPUT);
                 mutant!(switch_wakes_no_sleeper, self.link().unshare(), ());
                 Some(shared)

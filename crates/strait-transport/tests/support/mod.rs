@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::type_complexity)]
 
 pub mod child;
+pub mod outside;
 pub mod raw;
 pub mod service;
 

@@ -262,6 +262,8 @@ knobs! {
     max_ring_bytes: u64 = 64 << 20, "67108864", "4096 to 67108864", |bytes| (4096..=64 << 20).contains(bytes);
     /// Longest control frame.
     max_control_bytes: u32 = 4096, "4096", "2048 to 1048576", |bytes| (2048..=1 << 20).contains(bytes);
+    /// Connections of a process that show their counters to tools while they are on their socket; 0 for none.
+    max_shown_sockets: u32 = 128, "128", "0 to 1048576", |count| *count <= 1 << 20;
     /// What a `send` of a stream does where there is no room.
     stream_backpressure: Backpressure = Backpressure::Block, "block", "block, fail or drop_newest", |_| true;
     /// How long such a `send` waits, in ms; 0 for ever.

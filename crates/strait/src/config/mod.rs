@@ -306,6 +306,7 @@ impl Config {
                 handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
                 max_ring_bytes: self.max_ring_bytes,
                 max_control_bytes: self.max_control_bytes,
+                max_shown_sockets: self.max_shown_sockets,
                 ..default.limits
             },
             ..default
