@@ -201,7 +201,7 @@ impl Opening {
         tracing::info!(target: "strait", service = &*self.service, "connected");
         let mut unix = side(framed, settled, self.service.clone(), self.options.receive, self.options.shared_memory);
         unix.set_state_wishes(&self.options);
-        unix.show_counters(self.options.limits.max_shown_sockets);
+        unix.show_at_sleep(self.options.limits.max_shown_sockets);
         Ok(Some(Connection::unix(unix, &self.options, self.permit.take())))
     }
 

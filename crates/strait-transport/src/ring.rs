@@ -225,8 +225,8 @@ where
     fn wake_reader(&mut self) {
         if self.producer.must_ring_data() {
             self.counters.data_ring();
-            self.look_at_occupancy();
             self.bell.ring();
+            self.look_at_occupancy();
         }
     }
 
@@ -296,7 +296,9 @@ where
     }
 
     fn end_by(&mut self, error: Error) {
-        self.counters.ended(&error);
+        if self.ended.is_none() {
+            self.counters.ended(&error);
+        }
         self.ended = Some(error);
     }
 

@@ -41,6 +41,21 @@ fn roles() {
     ]);
 }
 
+/// Goes to sleep, and is awake again.
+#[track_caller]
+fn sleep_once(connection: &mut Connection) {
+    assert!(connection.arm(Interest::DATA).unwrap());
+    connection.disarm().unwrap();
+}
+
+/// Two ends on their socket that have slept.
+fn asleep(options: &Options) -> (Connection, Connection) {
+    let (mut client, mut server) = connected(options, options);
+    sleep_once(&mut client);
+    sleep_once(&mut server);
+    (client, server)
+}
+
 /// Runs one of them to its end.
 #[track_caller]
 fn alone(role: &str) {
@@ -55,6 +70,9 @@ fn both_ends_of_a_socket_have_one_session_and_make_way_for_their_rings() {
 
 fn sockets(dir: &Path) {
     let (mut client, mut server) = connected(&options(dir), &options(dir));
+    assert!(segments(std::process::id(), "socket").is_empty(), "connecting is not held up by it");
+    sleep_once(&mut client);
+    sleep_once(&mut server);
     let (seen, peer) = both("socket");
     assert_eq!(seen.session(), peer.session());
     assert_ne!(seen.session(), [0; 16]);
@@ -85,7 +103,7 @@ fn a_connection_that_stays_on_its_socket_counts_there() {
 
 fn stays(dir: &Path) {
     let options = Options { shared_memory: false, ..options(dir) };
-    let (mut client, mut server) = connected(&options, &options);
+    let (mut client, mut server) = asleep(&options);
     for _ in 0..3 {
         exchange(&mut client, &mut server);
     }
@@ -116,16 +134,18 @@ fn limited(dir: &Path) {
     };
     let shown = || segments(std::process::id(), "socket").len();
     let (none, first) = (limited(0), limited(3));
-    let hidden = connected(&none, &none);
+    let hidden = asleep(&none);
     assert_eq!(shown(), 0);
-    let one = connected(&first, &first);
+    let one = asleep(&first);
     assert_eq!(shown(), 2);
-    let two = connected(&first, &first);
+    let mut two = asleep(&first);
     assert_eq!(shown(), 3);
     drop(one);
     assert_eq!(shown(), 1);
-    let three = connected(&first, &first);
-    assert_eq!(shown(), 3, "a place that is given back is taken again");
+    sleep_once(&mut two.1);
+    assert_eq!(shown(), 2, "a place that is given back is taken by the next that sleeps");
+    let three = asleep(&first);
+    assert_eq!(shown(), 3);
     drop((hidden, two, three));
     assert_eq!(shown(), 0);
 }
@@ -141,8 +161,7 @@ fn unstamped(dir: &Path) {
     upgrade(&mut client, &mut server);
     let seen = both("ring").0;
     let pause = || std::thread::sleep(Duration::from_millis(2));
-    assert!(client.arm(Interest::DATA).unwrap());
-    client.disarm().unwrap();
+    sleep_once(&mut client);
     pause();
     exchange(&mut client, &mut server);
     let first = end(&seen).stats;

@@ -23,6 +23,11 @@ macro_rules! producer_without_waits {
                 self.core.max_item_bytes()
             }
 
+            /// What the connection to the owner has done so far.
+            pub fn stats(&self) -> strait_transport::Stats {
+                self.core.connection.stats()
+            }
+
             /// Over what the connection runs now.
             pub fn transport(&self) -> TransportKind {
                 self.core.connection.transport()
@@ -93,6 +98,11 @@ macro_rules! worker_without_waits {
             /// Items that this worker has been given and has not acknowledged.
             pub fn unacknowledged(&self) -> Unacknowledged {
                 self.core.unacknowledged()
+            }
+
+            /// What the connection to the owner has done so far.
+            pub fn stats(&self) -> strait_transport::Stats {
+                self.core.connection.stats()
             }
 
             /// Over what the connection runs now.

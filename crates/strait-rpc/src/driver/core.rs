@@ -246,12 +246,13 @@ impl Core {
     pub(super) fn receive(&mut self, call: u32, wakers: &Wakers) -> Option<Result<Message, Error>> {
         let reply = self.read(Some(call), wakers);
         self.pay_owed();
-        let answer = match reply {
-            Some(reply) => Some(Ok(reply)),
+        match reply {
+            Some(reply) => {
+                self.show_in_flight();
+                Some(Ok(reply))
+            }
             None => self.answer(call),
-        };
-        self.show_in_flight();
-        answer
+        }
     }
 
     /// Shows how many calls are in flight to whoever looks from outside.
@@ -379,10 +380,12 @@ impl Core {
     /// The answer of a call: its own, or the connection's end.
     pub(super) fn answer(&mut self, call: u32) -> Option<Result<Message, Error>> {
         if let Some(answer) = self.calls.take(call) {
+            self.show_in_flight();
             return Some(answer);
         }
         let ended = self.ended.clone()?;
         self.calls.abandon(call);
+        self.show_in_flight();
         Some(Err(ended))
     }
 

@@ -8,6 +8,7 @@ mod board;
 #[cfg(strait_loom)]
 #[path = "../modelled/board.rs"]
 mod board;
+#[cfg_attr(strait_loom, allow(dead_code))]
 pub(crate) mod layout;
 
 pub(crate) use board::Board;

@@ -116,13 +116,15 @@ impl Observed {
     pub fn open(fd: OwnedFd) -> Result<Self, ObserveError> {
         // The kind is in the header, which is read after the checks of the descriptor: so a ring is tried first.
         let second = fd.as_fd().try_clone_to_owned().map_err(|source| OpenError::Io { operation: "dup", source })?;
-        let region = match PeerRegion::open(fd, &expected(KIND_RING).ok_or(ObserveError::Kind { found: KIND_RING })?) {
-            Err(OpenError::Kind { found, .. }) => {
-                PeerRegion::open(second, &expected(found).ok_or(ObserveError::Kind { found })?)
-            }
+        let open_as = |fd, kind| -> Result<PeerRegion, ObserveError> {
+            let expected = expected(kind).ok_or(ObserveError::Kind { found: kind })?;
+            Ok(PeerRegion::open(fd, &expected)?)
+        };
+        let region = match open_as(fd, KIND_RING) {
+            Err(ObserveError::Open(OpenError::Kind { found, .. })) => open_as(second, found),
             other => other,
-        }?;
-        Self::checked(Arc::new(region))
+        };
+        Self::checked(Arc::new(region?))
     }
 
     /// What the header says beyond what every region has.
@@ -285,9 +287,10 @@ impl Observed {
             }
             // Or it is ahead: it has moved on meanwhile, or what was read is a batch whose tail is not shown yet, because whoever
             // sent it was stopped right there.
-            let tail = load_tail();
             let is_ahead = occupied > u64::MAX / 2;
-            if !is_ahead || (tail.wrapping_sub(head) > capacity_bytes && head.wrapping_sub(tail) > capacity_bytes) {
+            let later_tail = load_tail();
+            let distance = later_tail.wrapping_sub(head).min(head.wrapping_sub(later_tail));
+            if !is_ahead || distance > capacity_bytes {
                 return Err(apart(tail, head));
             }
         }

@@ -128,6 +128,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_documented_offsets_of_a_state_are_those_of_the_code() {
+        let Some(table) = table("state-table") else { return };
+        let places = [
+            ("header", 0),
+            ("layout_hash", 16),
+            ("SLOTS", SLOTS),
+            ("BASE_VERSION", BASE_VERSION),
+            ("PUBLISHED_BYTES", PUBLISHED_BYTES),
+            ("PUBLISHED_US", PUBLISHED_US),
+            ("READERS", READERS),
+            ("PINS", PINS),
+            ("OWNER_PID", OWNER_PID),
+            ("OWNER_START", OWNER_START),
+            ("OPENED_US", OPENED_US),
+            ("SNAPSHOT", SNAPSHOT),
+        ];
+        let rows: Vec<(&str, &str)> = table
+            .lines()
+            .skip(2)
+            .map(|line| {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                (cells[3].trim_matches('`'), cells[1])
+            })
+            .collect();
+        let expected = places.map(|(name, offset)| (name, offset.to_string()));
+        assert!(rows.iter().copied().eq(expected.iter().map(|(name, offset)| (*name, &**offset))), "{rows:?}");
+    }
+
     /// A client's segment, as its maker and as the server see it.
     fn pin_segment() -> (Arc<OwnRegion>, PeerRegion) {
         let own = pin::create("test").unwrap();

@@ -35,6 +35,18 @@ const BEHIND_BYTES: usize = 1 << 20;
 #[cfg(not(strait_loom))]
 static SHOWN: std::sync::LazyLock<Arc<std::sync::atomic::AtomicU32>> = std::sync::LazyLock::new(Arc::default);
 
+/// Whether the counters of a connection on its socket lie in memory of their own.
+#[cfg_attr(strait_loom, allow(dead_code))]
+enum Shown {
+    No,
+    /// They will, unless so many do already.
+    AtSleep {
+        max: u32,
+    },
+    /// They do, for as long as this is kept.
+    Yes(#[expect(dead_code, reason = "it counts until it is dropped")] Permit),
+}
+
 /// A connection on a socket.
 pub(crate) struct Unix {
     framed: Framed,
@@ -65,8 +77,7 @@ pub(crate) struct Unix {
     /// A message was lost with that.
     lost_message: bool,
     counters: Counters,
-    /// Of the memory that the counters are shown in, if there is any.
-    _shown: Option<Permit>,
+    shown: Shown,
 }
 
 impl Unix {
@@ -110,7 +121,7 @@ impl Unix {
             output_ended: None,
             lost_message: false,
             counters: Counters::new(Board::Nowhere, settled.framing.timestamp),
-            _shown: None,
+            shown: Shown::No,
         };
         if !settled.shared_memory {
             let why =
@@ -137,19 +148,33 @@ impl Unix {
         &mut self.counters
     }
 
-    /// Shows the counters to whoever looks from outside, until the connection has moved to shared memory. Without a descriptor or
-    /// memory for it, or where `max` connections of this process do so already, nothing is shown.
+    /// Lets tools see the counters from the first sleep here on, unless `max` connections of this process do so already.
     #[cfg(not(strait_loom))]
-    pub(crate) fn show_counters(&mut self, max: u32) {
+    pub(crate) fn show_at_sleep(&mut self, max: u32) {
+        self.shown = Shown::AtSleep { max };
+    }
+
+    /// Shows the counters in memory of their own, until the connection has moved to shared memory. Before a sleep, where nobody waits
+    /// for this thread; and not while the upgrade is under way, which is over soon. Without a descriptor or memory nothing is
+    /// shown.
+    #[cfg(not(strait_loom))]
+    fn show_counters(&mut self) {
+        let Shown::AtSleep { max } = self.shown else { return };
+        if !matches!(self.upgrade, Upgrade::Client(_) | Upgrade::Server(_) | Upgrade::Off) {
+            return;
+        }
         let Some(permit) = Permit::take(&SHOWN, max) else { return };
         let side = if self.is_client { Side::Client } else { Side::Server };
         let session = self.framed.session(self.is_client);
         match segment::create_for_socket(&self.settled, &self.service, side, session) {
             Ok(own) => {
                 self.counters.show_on(Board::over(own));
-                self._shown = Some(permit);
+                self.shown = Shown::Yes(permit);
             }
-            Err(error) => tracing::debug!(target: "strait", %error, "no memory for the counters of a socket"),
+            Err(error) => {
+                tracing::debug!(target: "strait", %error, "no memory for the counters of a socket");
+                self.shown = Shown::No;
+            }
         }
     }
 

@@ -81,6 +81,8 @@ impl Unix {
         self.link().set_wants(Wants { input, output: self.framed.has_output(), nap });
         self.armed = true;
         if armed_ring.is_none() {
+            #[cfg(not(strait_loom))]
+            self.show_counters();
             self.counters.sleeps(interest);
         }
         Ok(true)
