@@ -1,0 +1,48 @@
+//! The `strait` command. Each module is one of its commands, but for `failure` and `output`, which all share.
+#![forbid(unsafe_code)]
+
+mod failure;
+mod output;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Looks at this machine through the eyes of shared memory: checks it, reckons, pipes, calls and measures.
+///
+/// Exit codes: 0 when what was asked for held, 1 when it did not, 2 when the command was used wrongly. Output that is no terminal
+/// gets no colours; --json prints one object per line.
+#[derive(Debug, Parser)]
+#[command(name = "strait", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Completions(args) => shell::completions(&args),
+            Self::Man(args) => shell::man(&args),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(format_args!("error: {failure}"));
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The command, as a user runs it.
+#![allow(dead_code, reason = "each test program uses what it needs")]
+
+use std::process::{Command, Output};
+
+/// The command with its words.
+pub(crate) fn strait(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
+    command.args(args).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(args: &[&str]) -> Output {
+    strait(args).output().unwrap()
+}
+
+/// Its standard output, after it ended with `code`.
+#[track_caller]
+pub(crate) fn stdout_of(output: &Output, code: i32) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "standard error: {stderr}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Its standard error, after it ended with `code`.
+#[track_caller]
+pub(crate) fn stderr_of(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "standard output: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The objects of an output of one JSON object per line.
+#[track_caller]
+pub(crate) fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
