@@ -3,6 +3,8 @@
 
 mod failure;
 mod output;
+mod pipe;
+mod service;
 mod shell;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ struct Cli {
 enum Command {
     Completions(shell::Completions),
     Man(shell::Man),
+    Pipe(pipe::Pipe),
 }
 
 impl Command {
@@ -33,6 +36,7 @@ impl Command {
         match self {
             Self::Completions(args) => shell::completions(&args),
             Self::Man(args) => shell::man(&args),
+            Self::Pipe(args) => pipe::run(&args),
         }
     }
 }

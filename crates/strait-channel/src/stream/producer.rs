@@ -86,19 +86,6 @@ impl<T: ?Sized, C: Codec<T>> Producer<T, C> {
     }
 }
 
-impl<C: Codec<[u8]>> Producer<[u8], C> {
-    /// Sends a message that `fill` writes where it will be read from; `fill` gets `max_bytes` bytes of any content and returns
-    /// how many of them are the message. It may be called more than once.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send); `TooLarge` by `max_bytes`.
-    #[inline]
-    pub fn send_with(&mut self, max_bytes: usize, mut fill: impl FnMut(&mut [u8]) -> usize) -> Result<Sent, Error> {
-        self.out.send(&mut self.connection, |out, connection| out.stage_with(connection, max_bytes, &mut fill))
-    }
-}
-
 impl<T: ?Sized, C> Drop for Producer<T, C> {
     fn drop(&mut self) {
         self.connection.close();

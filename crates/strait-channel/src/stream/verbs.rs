@@ -63,6 +63,23 @@ macro_rules! sends {
                 max_body_bytes(self.connection.limits())
             }
         }
+
+        impl<C: Codec<[u8]>> $end<[u8], C> {
+            /// Sends a message that `fill` writes where it will be read from; `fill` gets `max_bytes` bytes of any content and returns
+            /// how many of them are the message. It may be called more than once.
+            ///
+            /// # Errors
+            ///
+            /// As [`send`](Self::send); `TooLarge` by `max_bytes`.
+            #[inline]
+            pub fn send_with(
+                &mut self,
+                max_bytes: usize,
+                mut fill: impl FnMut(&mut [u8]) -> usize,
+            ) -> Result<Sent, Error> {
+                self.out.send(&mut self.connection, |out, connection| out.stage_with(connection, max_bytes, &mut fill))
+            }
+        }
     };
 }
 
