@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use strait::rkyv::{Archive, Deserialize, Serialize};
+
 use crate::messages::{Fill, LimitOrder, OrderReply, Side};
 
 /// Largest quantity of an order. It bounds the trades of one order, and so the size of a reply.
 pub const MAX_QUANTITY: u32 = 1_000;
 /// Orders that may rest in a book.
-pub const MAX_RESTING_ORDERS: usize = 1 << 20;
+pub const MAX_RESTING_ORDERS: u64 = 1 << 20;
 
 /// Why a book does not take an order. The book is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +26,8 @@ pub enum BookError {
 }
 
 /// What happened in a book so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[rkyv(crate = strait::rkyv)]
 pub struct Totals {
     /// Orders taken.
     pub orders: u64,
@@ -33,7 +36,7 @@ pub struct Totals {
     /// Quantity that changed hands.
     pub traded: u64,
     /// Orders that rest now.
-    pub resting_orders: usize,
+    pub resting_orders: u64,
 }
 
 /// An order that waits at its price.

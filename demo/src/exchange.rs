@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     book::{Book, Totals},
-    messages::{ArchivedExchangeRequest, ArchivedLimitOrder, ArchivedSide, ExchangeReply, LimitOrder, Side},
+    messages::{
+        ArchivedExchangeRequest, ArchivedLimitOrder, ArchivedSide, ExchangeReply, LimitOrder, OrderReply, Side,
+    },
     payload, pin,
 };
 
@@ -49,10 +51,7 @@ impl Exchange {
     /// Why the order was not taken, in words.
     pub fn answer(&self, request: &ArchivedExchangeRequest) -> Result<ExchangeReply, String> {
         let (reply, received, sent) = match request {
-            ArchivedExchangeRequest::Order(order) => {
-                let reply = lock(&self.book).submit(&native(order)).map_err(|error| error.to_string())?;
-                (ExchangeReply::Order(reply), 0, 0)
-            }
+            ArchivedExchangeRequest::Order(order) => (ExchangeReply::Order(self.submit(order)?), 0, 0),
             ArchivedExchangeRequest::Echo(bytes) => (ExchangeReply::Echo(bytes.to_vec()), bytes.len(), bytes.len()),
             ArchivedExchangeRequest::Digest(bytes) => {
                 (ExchangeReply::Digest(payload::digest(bytes)), bytes.len(), size_of::<u64>())
@@ -68,6 +67,20 @@ impl Exchange {
         Ok(reply)
     }
 
+    /// Matches one order; who has but that to ask is not counted among the requests.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn submit(&self, order: &ArchivedLimitOrder) -> Result<OrderReply, String> {
+        lock(&self.book).submit(&native(order)).map_err(|error| error.to_string())
+    }
+
+    /// What happened in the book so far.
+    pub fn totals(&self) -> Totals {
+        lock(&self.book).totals()
+    }
+
     /// What was done so far, over as many connections.
     pub fn summary(&self, connections: u64) -> Summary {
         let threads = lock(&self.threads);
@@ -79,7 +92,7 @@ impl Exchange {
             requests: sum(|thread| &thread.requests),
             received_bytes: sum(|thread| &thread.received_bytes),
             sent_bytes: sum(|thread| &thread.sent_bytes),
-            book: lock(&self.book).totals(),
+            book: self.totals(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! An exchange and its traders, over `strait`: what the two programs of this package do.
 //!
 //! - [`exchange`] answers requests: it matches limit orders in one [`book`] and echoes bytes.
+//! - [`desk`] lets others call it by name and in JSON.
 //! - [`trader`] sends them from one or many clients, checks every answer and counts.
 //!
 //! [`messages`] is what travels between the two. The book knows nothing of processes, the programs know nothing of memory.
 
 pub mod book;
 pub mod connection;
+pub mod desk;
 pub mod exchange;
 pub mod messages;
 pub mod orders;

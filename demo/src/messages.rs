@@ -27,7 +27,7 @@ pub enum ExchangeReply {
 }
 
 /// Which way an order trades.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[rkyv(crate = strait::rkyv)]
 pub enum Side {
     /// Buys at its price or lower.
@@ -37,7 +37,7 @@ pub enum Side {
 }
 
 /// An order to trade at a price or a better one.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[rkyv(crate = strait::rkyv)]
 pub struct LimitOrder {
     /// The client's own number for the order; it comes back in the reply.
@@ -51,7 +51,7 @@ pub struct LimitOrder {
 }
 
 /// One trade of an order against one that was there before it.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[rkyv(crate = strait::rkyv)]
 pub struct Fill {
     /// The exchange's number of the order that was there.
@@ -63,7 +63,7 @@ pub struct Fill {
 }
 
 /// What became of an order.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[rkyv(crate = strait::rkyv)]
 pub struct OrderReply {
     /// The client's number of the order.

@@ -123,7 +123,7 @@ proptest! {
         for order in &orders {
             prop_assert_eq!(book.submit(order).unwrap(), naive.submit(order));
         }
-        prop_assert_eq!(book.totals().resting_orders, naive.resting.len());
+        prop_assert_eq!(book.totals().resting_orders, naive.resting.len() as u64);
     }
 
     #[test]

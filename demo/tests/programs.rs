@@ -160,3 +160,21 @@ fn without_an_exchange_or_with_wrong_usage_the_exit_code_says_so() {
         assert_eq!(trader(directory.path(), wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn the_desk_takes_orders_in_json_into_the_same_book() {
+    use strait::{Options, rpc::blocking::Proxy};
+
+    let exchange = Exchange::open(&[]);
+    let options = Options { runtime_dir: Some(exchange.directory.path().join("strait")), ..Options::default() };
+    let desk: Proxy = Proxy::connect_with("exchange.desk", &options).unwrap();
+    let order =
+        |id: u64, side: &str| serde_json::json!({"client_order_id": id, "side": side, "price": 101, "quantity": 5});
+    desk.call_json("order", &order(1, "Sell")).unwrap();
+    let reply = desk.call_json("order", &order(2, "Buy")).unwrap();
+    assert_eq!((&reply["client_order_id"], &reply["fills"][0]["quantity"]), (&2.into(), &5.into()));
+    assert_eq!(desk.call_json("totals", &Value::Null).unwrap()["traded"], 5);
+    drop(desk);
+    let summary = exchange.close(input_ends);
+    assert_eq!((&summary["orders"], &summary["requests"], &summary["connections"]), (&2.into(), &0.into(), &0.into()));
+}

@@ -1,11 +1,16 @@
 //! The `strait` command. Each module is one of its commands, but for `failure` and `output`, which all share.
 #![forbid(unsafe_code)]
 
+mod call;
+mod cpus;
+mod doctor;
 mod failure;
 mod output;
+mod partner;
 mod pipe;
 mod service;
 mod shell;
+mod units;
 
 use std::process::ExitCode;
 
@@ -26,16 +31,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(doctor::Doctor),
+    Call(call::Call),
+    Pipe(pipe::Pipe),
     Completions(shell::Completions),
     Man(shell::Man),
-    Pipe(pipe::Pipe),
+    #[command(hide = true)]
+    Partner(partner::Partner),
 }
 
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Call(args) => call::run(&args),
             Self::Completions(args) => shell::completions(&args),
             Self::Man(args) => shell::man(&args),
+            Self::Doctor(args) => doctor::run(&args),
+            Self::Partner(args) => partner::run(&args),
             Self::Pipe(args) => pipe::run(&args),
         }
     }

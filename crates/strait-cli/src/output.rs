@@ -9,6 +9,8 @@ use std::{
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use strait::transport::is_obeyed;
+
 use crate::failure::Failure;
 
 /// Whether anybody still reads what is printed.
@@ -47,6 +49,26 @@ pub(crate) fn complain(text: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// Text of another process, such as a name: what a terminal would obey is spelled out.
+pub(crate) fn tame(text: &str) -> String {
+    let spelled = |c: char| if is_obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(spelled).collect()
+}
+
+/// As [`tame`], for JSON: such characters stand in strings alone, and are spelled out in its own way.
+pub(crate) fn tame_json(json: &str) -> String {
+    let mut tamed = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Line breaks are of the layout: in strings they are spelled out already.
+        if is_obeyed(c) && c != '\n' {
+            tamed.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            tamed.push(c);
+        }
+    }
+    tamed
+}
+
 /// A table without lines, as wide as the terminal at most; its columns from `numbers_from` on are numbers.
 pub(crate) fn table(header: &[&str], numbers_from: usize, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
@@ -71,4 +93,29 @@ pub(crate) fn table(header: &[&str], numbers_from: usize, rows: impl IntoIterato
 pub(crate) fn terminal_columns() -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_spelled_out() {
+        assert_eq!(tame("a\x1b[2J\u{202e}é\n"), "a\\u{1b}[2J\\u{202e}é\\n");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let value = serde_json::json!({"a\u{9b}\x1b": "b\u{202e}\n\u{7f}"});
+        let text = tame_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!text.chars().any(|c| is_obeyed(c) && c != '\n'), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn a_table_has_its_numbers_to_the_right() {
+        let rows = [["a", "1"], ["long", "1000"]].map(|row| row.map(str::to_owned).to_vec());
+        let text = table(&["name", "bytes"], 1, rows).trim_fmt();
+        assert_eq!(text, "name  bytes\na         1\nlong   1000");
+    }
 }

@@ -117,10 +117,12 @@ pub use options::{CODEC_ANY, MIN_RING_BYTES, Options, Receive};
 #[cfg(not(strait_loom))]
 pub use pin::{PinError, pin_current_thread};
 #[cfg(not(strait_loom))]
-pub use runtime_dir::{MAX_NAME_BYTES, check_name};
+pub use runtime_dir::{MAX_NAME_BYTES, check_name, inspect_runtime_dir};
 #[cfg(not(strait_loom))]
 #[doc(hidden)]
 pub use segment::LAYOUT_HASH;
+#[cfg(not(strait_loom))]
+pub use socket::passes_pidfds;
 #[cfg(not(strait_loom))]
 pub use state::{
     NoPin, PIN_SEGMENT_BYTES, PinnedState, StateMemory, StateReader, StateRegion, StateStats, StateWriter,

@@ -47,17 +47,20 @@ pub(crate) struct RuntimeDir {
 impl RuntimeDir {
     /// Opens `chosen`, or the directory that the environment gives; makes it if it is missing.
     pub(crate) fn open(chosen: Option<&Path>) -> Result<Self, Error> {
-        let path = match chosen {
-            Some(path) => path.to_owned(),
-            None => default_path(),
-        };
-        let bad = |why: String| Error::RuntimeDir { path: path.clone(), why };
+        let path = path_of(chosen);
         match rustix::fs::mkdir(&path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => {
-                return Err(bad(format!("cannot be made: {error}; set XDG_RUNTIME_DIR to a directory of yours")));
+                let why = format!("cannot be made: {error}; set XDG_RUNTIME_DIR to a directory of yours");
+                return Err(Error::RuntimeDir { path, why });
             }
         }
+        Self::open_existing(path)
+    }
+
+    /// Opens a directory that is there, after every check.
+    fn open_existing(path: PathBuf) -> Result<Self, Error> {
+        let bad = |why: String| Error::RuntimeDir { path: path.clone(), why };
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| match error {
             Errno::LOOP | Errno::NOTDIR => bad("is a symlink or no directory; remove it".into()),
@@ -132,6 +135,30 @@ fn socket_name(name: &str) -> String {
     format!("{name}.sock")
 }
 
+/// Where sockets lie, by `chosen` or the environment, and whether the directory is there and fit; unlike a bind or a connect this
+/// makes nothing.
+///
+/// ```
+/// let (path, usable) = strait_transport::inspect_runtime_dir(None);
+/// match usable {
+///     Ok(true) => println!("{} is fit", path.display()),
+///     Ok(false) => println!("{} will be made when it is needed", path.display()),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
+pub fn inspect_runtime_dir(chosen: Option<&Path>) -> (PathBuf, Result<bool, Error>) {
+    let path = path_of(chosen);
+    let usable = match rustix::fs::lstat(&path) {
+        Err(Errno::NOENT) => Ok(false),
+        _ => RuntimeDir::open_existing(path.clone()).map(|_| true),
+    };
+    (path, usable)
+}
+
+fn path_of(chosen: Option<&Path>) -> PathBuf {
+    chosen.map_or_else(default_path, Path::to_owned)
+}
+
 fn default_path() -> PathBuf {
     if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         return Path::new(&dir).join("strait");
@@ -168,7 +195,18 @@ mod tests {
         let path = scratch("made");
         RuntimeDir::open(Some(&path)).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(inspect_runtime_dir(Some(&path)).1.unwrap());
         std::fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn an_inspection_makes_nothing_and_refuses_what_a_bind_would() {
+        let path = scratch("seen");
+        assert!(!inspect_runtime_dir(Some(&path)).1.unwrap());
+        assert!(!path.exists());
+        std::fs::write(&path, b"").unwrap();
+        assert!(matches!(inspect_runtime_dir(Some(&path)).1, Err(Error::RuntimeDir { .. })));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! The exchange: a server that matches limit orders and echoes bytes.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, thread};
 
 use clap::Parser;
 use serde_json::json;
 use strait::rpc::{
     Request,
-    blocking::{Polling, Server},
+    blocking::{Polling, Server, ServerHandle},
 };
 use strait_demo::{
-    connection::ConnectionArgs, exchange::Exchange, log_to_stderr, messages::ExchangeRequest, pin, stop,
+    connection::ConnectionArgs, desk, exchange::Exchange, log_to_stderr, messages::ExchangeRequest, pin, stop,
 };
 
 /// Match limit orders and echo bytes, for any number of traders, until Ctrl-C.
@@ -56,14 +56,15 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     let name = &cli.connection.service;
     let server = Server::bind_with(name, &cli.connection.options())?;
+    let desk = Server::bind_with(&desk::name(name), &cli.connection.options())?;
     let handle = server.handle();
-    stop::on_signal({
-        let handle = handle.clone();
-        move || handle.shutdown()
-    })?;
+    let stop = {
+        let handles = [handle.clone(), desk.handle()];
+        move || handles.iter().for_each(ServerHandle::shutdown)
+    };
+    stop::on_signal(stop.clone())?;
     if cli.stop_with_input {
-        let handle = handle.clone();
-        stop::on_end_of_input(move || handle.shutdown())?;
+        stop::on_end_of_input(stop.clone())?;
     }
     if cli.json {
         println!("{}", json!({"event": "listening", "service": name}));
@@ -72,12 +73,17 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     }
     // Polling threads are kept on their cores by the library.
     let exchange = Arc::new(Exchange::new(cli.connection.pin && cli.polling.is_none()));
+    let methods = desk::methods(&exchange);
+    let desk = thread::Builder::new().name("desk".to_owned()).spawn(move || desk.serve_methods(methods))?;
     let answering = Arc::clone(&exchange);
     let answer = move |request: Request<ExchangeRequest>| answering.answer(&request);
-    match cli.polling {
-        None => server.serve(answer)?,
-        Some(threads) => server.serve_polling(answer, &polling(threads.into(), cli.connection.pin)?)?,
-    }
+    let served = match cli.polling {
+        None => server.serve(answer),
+        Some(threads) => server.serve_polling(answer, &polling(threads.into(), cli.connection.pin)?),
+    };
+    stop();
+    desk.join().map_err(|_| "the desk panicked")??;
+    served?;
     let summary = exchange.summary(handle.stats().accepted);
     if cli.json {
         println!(

@@ -7,8 +7,13 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
 };
+
+use crate::error::Error;
 
 const SO_PASSPIDFD: libc::c_int = 76;
 const SCM_PIDFD: libc::c_int = 0x04;
@@ -56,6 +61,17 @@ pub(crate) fn set_pass_pidfd(socket: BorrowedFd<'_>, on: bool) -> io::Result<()>
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Tries whether the kernel attaches the sender's pidfd to what comes over a socket, on a pair of sockets made for that. Without it
+/// (before Linux 6.5) the death of a peer is learned from the hang-up of its socket alone.
+///
+/// # Errors
+///
+/// [`Error::Io`] with what the kernel said.
+pub fn passes_pidfds() -> Result<(), Error> {
+    let (ours, _theirs) = UnixStream::pair().map_err(|error| Error::io("socketpair", error))?;
+    set_pass_pidfd(ours.as_fd(), true).map_err(|error| Error::io("setsockopt(SO_PASSPIDFD)", error))
 }
 
 /// Sends bytes, without blocking and without a signal, with at most one descriptor attached to the first of them.
@@ -199,7 +215,6 @@ pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::{fd::AsFd, unix::net::UnixStream};
 
     use super::*;
 

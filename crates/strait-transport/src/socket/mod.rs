@@ -6,3 +6,6 @@ pub(crate) mod fds;
 #[path = "../modelled/fds.rs"]
 pub(crate) mod fds;
 pub(crate) mod framed;
+
+#[cfg(not(strait_loom))]
+pub use fds::passes_pidfds;
