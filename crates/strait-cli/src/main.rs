@@ -10,6 +10,7 @@ mod partner;
 mod pipe;
 mod service;
 mod shell;
+mod size;
 mod units;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(doctor::Doctor),
+    Size(size::Size),
     Call(call::Call),
     Pipe(pipe::Pipe),
     Completions(shell::Completions),
@@ -48,6 +50,7 @@ impl Command {
             Self::Man(args) => shell::man(&args),
             Self::Doctor(args) => doctor::run(&args),
             Self::Partner(args) => partner::run(&args),
+            Self::Size(args) => size::run(&args),
             Self::Pipe(args) => pipe::run(&args),
         }
     }
