@@ -1,6 +1,7 @@
 //! The `strait` command. Each module is one of its commands, but for `failure` and `output`, which all share.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod call;
 mod cpus;
 mod doctor;
@@ -36,6 +37,7 @@ enum Command {
     Size(size::Size),
     Call(call::Call),
     Pipe(pipe::Pipe),
+    Bench(bench::Bench),
     Completions(shell::Completions),
     Man(shell::Man),
     #[command(hide = true)]
@@ -45,6 +47,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Bench(args) => bench::run(&args),
             Self::Call(args) => call::run(&args),
             Self::Completions(args) => shell::completions(&args),
             Self::Man(args) => shell::man(&args),

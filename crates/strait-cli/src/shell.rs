@@ -37,7 +37,8 @@ pub(crate) fn man(args: &Man) -> Result<(), Failure> {
     let mut shown = &command;
     for name in &args.command {
         shown = shown.find_subcommand(name).ok_or_else(|| {
-            let names: Vec<_> = shown.get_subcommands().map(clap::Command::get_name).collect();
+            let names: Vec<_> =
+                shown.get_subcommands().filter(|name| !name.is_hide_set()).map(clap::Command::get_name).collect();
             Failure::Usage(format!(
                 "`{}` has no command `{name}`, expected one of: {}",
                 shown.get_name(),

@@ -41,7 +41,7 @@ fn other_processes(host: &Host) -> Finding {
     const WHY: &str =
         "`strait top` and `strait ls` find connections by looking at processes; your own are never hidden";
     let hidden = host.mounts().and_then(|mounts| {
-        let proc = mounts.iter().filter(|mount| mount.mount_point.as_os_str() == "/proc").last()?;
+        let proc = mounts.iter().filter(|mount| mount.mount_point.as_os_str() == "/proc").next_back()?;
         proc.super_options.get("hidepid").or_else(|| proc.mount_options.get("hidepid")).cloned().flatten()
     });
     match hidden.as_deref() {

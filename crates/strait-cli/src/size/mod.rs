@@ -227,10 +227,11 @@ fn table(config: &Config, channel: Channel, clients: u64, memory: &Memory) -> St
     let rows = rows.chain(memory.at_most.iter().map(row)).chain([sum("at most besides", memory.at_most_bytes)]);
     let table = output::table(&["what", "made by", "each", "count", "total"], 2, rows);
     format!(
-        "{}\n\n{}, {clients} clients: {} in the server, {} in each client, {} in sum\n\
+        "{}\n\n{}, {}: {} in the server, {} in each client, {} in sum\n\
          largest message {}; pools keep up to 64 MiB of free buffers per process, and 4 MiB per thread\n",
         table.trim_fmt(),
         name(channel),
+        if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") },
         bytes(memory.server_bytes),
         bytes(memory.client_bytes),
         bytes(memory.segments_bytes.saturating_add(memory.at_most_bytes)),
