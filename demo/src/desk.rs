@@ -22,7 +22,8 @@ pub fn methods(exchange: &Arc<Exchange>) -> Methods {
         .call_json::<LimitOrder, OrderReply, _, _>("order", move |order: Request<LimitOrder>| orders.submit(&order))
         .call_json::<(), Totals, _, _>("totals", move |_: Request<()>| Ok::<_, Infallible>(totals.totals()))
         .document(
-            "order: {\"client_order_id\": N, \"side\": \"Buy\" or \"Sell\", \"price\": N, \"quantity\": N} to what became of it\n\
+            "order: {\"client_order_id\": N, \"side\": \"Buy\" or \"Sell\", \"price\": N, \"quantity\": N} to what \
+             became of it\n\
              totals: null to what happened in the book",
         )
 }

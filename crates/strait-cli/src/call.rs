@@ -16,8 +16,9 @@ use crate::{failure::Failure, output, service::Service};
 
 /// Call a method of a service by its name, with JSON, and print its reply.
 ///
-/// A service describes itself: --list shows its methods. Those that its author has added with `call_json` can be called without
-/// knowing their types. Ends with 2 where there is no such method or the JSON is none of its requests, with 1 where the call failed.
+/// A service describes itself: --list shows its methods. Those that its author has added with `call_json` can be called
+/// without knowing their types. Ends with 2 where there is no such method or the JSON is none of its requests, with 1
+/// where the call failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     strait call exchange.desk --list\n  \
@@ -41,7 +42,8 @@ pub(crate) struct Call {
     #[arg(long, conflicts_with = "method")]
     health: bool,
     /// How long to wait for the reply.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     deadline: u64,
     /// One line of JSON per reply or method, whatever standard output is.
     #[arg(long)]
@@ -67,8 +69,8 @@ fn call(service: &Proxy, name: &str, method: &str, request: &Value) -> Result<Va
     let description = service.describe().map_err(failed)?;
     if description.methods.iter().all(|method| !method.json) {
         return Err(Failure::Usage(format!(
-            "{name} has no method that takes JSON: its author adds them with Methods::call_json (`strait call {name} --list` \
-             shows what it has)"
+            "{name} has no method that takes JSON: its author adds them with Methods::call_json \
+             (`strait call {name} --list` shows what it has)"
         )));
     }
     service.call_json(method, request).map_err(failed)

@@ -20,10 +20,10 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
-/// Looks at this machine through the eyes of shared memory: checks it, reckons, pipes, calls and measures.
+/// Shared memory between processes: checks this machine, reckons memory, calls methods, carries bytes, measures.
 ///
-/// Exit codes: 0 when what was asked for held, 1 when it did not, 2 when the command was used wrongly. Output that is no terminal
-/// gets no colours; --json prints one object per line.
+/// Exit codes: 0 when what was asked for held, 1 when it did not, 2 when the command was used wrongly. Output that is
+/// no terminal gets no colours; --json prints one object per line.
 #[derive(Debug, Parser)]
 #[command(name = "strait", version, max_term_width = 100)]
 struct Cli {

@@ -1,5 +1,5 @@
-//! What a command prints: text for people, one JSON object per line for scripts; for neither does a reader that goes away
-//! change how the command ends.
+//! What a command prints: text for people, one JSON object per line for scripts; for neither does a reader that goes
+//! away change how the command ends.
 
 use std::{
     fmt,

@@ -71,8 +71,8 @@ fn answer(line: &AtomicU64) {
             END => return,
             asked if asked % 2 == 1 && asked != last => {
                 last = asked;
-                // ORDERING: Release; pairs with the Acquire in `ask`. The line is this thread's until it is answered, but for the end,
-                // which only comes after the answer.
+                // ORDERING: Release; pairs with the Acquire in `ask`. The line is this thread's until it is answered,
+                // but for the end, which only comes after the answer.
                 line.store(asked + 1, Ordering::Release);
             }
             _ => std::hint::spin_loop(),

@@ -17,9 +17,10 @@ use crate::{failure::Failure, output, units::duration};
 
 /// Measure round trips and a stream between two processes of this machine, in a few seconds.
 ///
-/// 64 B there and back over a Unix socket and through shared memory, 32 KiB one way, and one cache line between two threads as the
-/// floor. Connections have the library's defaults, checksum and time among them. Every payload is written anew, every answer compared in full,
-/// every byte of the stream summed up. Ends with 1 where an answer was wrong or shared memory was not to be had.
+/// 64 B there and back over a Unix socket and through shared memory, 32 KiB one way, and one cache line between two
+/// threads as the floor. Connections have the library's defaults, checksum and time among them. Every payload is
+/// written anew, every answer compared in full, every byte of the stream summed up. Ends with 1 where an answer was
+/// wrong or shared memory was not to be had.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     strait bench\n  \
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     let cpus = Cpus::choose(args.no_pin);
     let time = Duration::from_secs_f64(args.seconds);
     if !args.json {
-        output::print(format!("{cpus}\n\n"))?;
+        output::print(format!("{cpus}{}\n\n", busy()))?;
     }
     cpus.pin_this_end()?;
     let shared = Options { shared_memory: true, ..Options::default() };
@@ -92,6 +93,15 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         output::print(chart.comparison())?;
     }
     Ok(())
+}
+
+/// A word of warning where others use the processors too.
+fn busy() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    match load.split(' ').next().and_then(|load| load.parse::<f64>().ok()) {
+        Some(load) if load >= 0.5 => format!("; others run too (load {load}), which shows above all in the tail"),
+        _ => String::new(),
+    }
 }
 
 /// What a connection came to run over, and why it stayed on its socket if it did.

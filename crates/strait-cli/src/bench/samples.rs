@@ -51,7 +51,8 @@ impl Samples {
         self.histogram.len() as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// Which part of them lies in each step of a ladder that doubles, as the step's lower end in nanoseconds and the part.
+    /// Which part of them lies in each step of a ladder that doubles, as the step's lower end in nanoseconds and the
+    /// part.
     pub(super) fn ladder(&self) -> Vec<(u64, f64)> {
         let count = self.histogram.len().max(1) as f64;
         let first = self.histogram.min().max(1).ilog2();

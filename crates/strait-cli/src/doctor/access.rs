@@ -29,7 +29,8 @@ fn runtime_directory() -> Finding {
 
 fn own_descriptors() -> Finding {
     const CHECK: &str = "/proc/self/fd";
-    const WHY: &str = "sockets are bound and found through the runtime directory's descriptor, so that the length of its path does not matter";
+    const WHY: &str = "sockets are bound and found through the runtime directory's descriptor, so that the length of \
+        its path does not matter";
     match rustix::fs::access("/proc/self/fd", Access::READ_OK | Access::EXEC_OK) {
         Ok(()) => Finding::ok(CHECK, "there", WHY),
         Err(error) => Finding::fails(CHECK, error.to_string(), WHY, "mount -t proc proc /proc"),
@@ -57,7 +58,8 @@ fn other_processes(host: &Host) -> Finding {
 
 fn tracing(host: &Host) -> Finding {
     const CHECK: &str = "rules for tracing (yama ptrace_scope)";
-    const WHY: &str = "bounds debuggers; who only looks at descriptors, as `strait top` does, may as long as the process is the same user's";
+    const WHY: &str = "bounds debuggers; who only looks at descriptors, as `strait top` does, may as long as the \
+        process is the same user's";
     let found = match host.value::<u8>("/proc/sys/kernel/yama/ptrace_scope") {
         None => "no such rules".to_owned(),
         Some(scope @ 0) => format!("{scope}: any process of yours"),

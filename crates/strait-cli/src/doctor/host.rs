@@ -57,8 +57,8 @@ impl Host {
         MountInfos::from_buf_read(self.text("/proc/self/mountinfo")?.as_bytes()).ok()
     }
 
-    /// The directories of this process's control group that has `controller`, from its own to the uppermost that can be seen, and
-    /// whether they are of the second version.
+    /// The directories of this process's control group that has `controller`, from its own to the uppermost that can be
+    /// seen, and whether they are of the second version.
     pub(super) fn cgroup(&self, controller: &str) -> Option<Cgroup> {
         let groups = ProcessCGroups::from_buf_read(self.text("/proc/self/cgroup")?.as_bytes()).ok()?;
         let mounts = self.mounts()?;

@@ -28,7 +28,8 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
 
 fn descriptors(limit: Option<u64>) -> Finding {
     const CHECK: &str = "descriptors (RLIMIT_NOFILE)";
-    const WHY: &str = "a connection in shared memory takes three at each end; with none left, clients stay on their sockets or are turned away";
+    const WHY: &str = "a connection in shared memory takes three at each end; with none left, clients stay on their \
+        sockets or are turned away";
     let found = limit.map_or("no limit".to_owned(), |limit| {
         format!("{limit}: about {} connections", limit.saturating_sub(16) / DESCRIPTORS_PER_CONNECTION)
     });
@@ -41,7 +42,8 @@ fn descriptors(limit: Option<u64>) -> Finding {
 
 fn file_size(limit: Option<u64>) -> Finding {
     const CHECK: &str = "file size (RLIMIT_FSIZE)";
-    const WHY: &str = "memory of a segment is a file to the kernel: one above the limit is not made, and its connection stays on the socket";
+    const WHY: &str = "memory of a segment is a file to the kernel: one above the limit is not made, and its \
+        connection stays on the socket";
     let (needed, largest) = (segment_bytes(Options::default().ring_bytes), segment_bytes(64 << 20));
     match limit {
         Some(limit) if limit < needed => {
@@ -78,7 +80,8 @@ fn locked_memory(limit: Option<u64>) -> Finding {
 
 fn cgroup_memory(host: &Host) -> Finding {
     const CHECK: &str = "memory of the control group";
-    const WHY: &str = "segments are allocated when they are made and count for their maker; beyond the limit the kernel kills a process, it returns no error";
+    const WHY: &str = "segments are allocated when they are made and count for their maker; beyond the limit the \
+        kernel kills a process, it returns no error";
     let Some(tightest) = host.cgroup("memory").and_then(|group| tightest(host, &group)) else {
         return Finding::ok(CHECK, "no limit", WHY);
     };
@@ -98,7 +101,8 @@ struct Tightest {
     file: String,
 }
 
-/// The group, of this process's and those above, that has the least left. What the kernel can take back at once is not used.
+/// The group, of this process's and those above, that has the least left. What the kernel can take back at once is not
+/// used.
 fn tightest(host: &Host, group: &Cgroup) -> Option<Tightest> {
     let (limit_file, used_file, cache) = match group.unified {
         true => ("memory.max", "memory.current", "inactive_file "),

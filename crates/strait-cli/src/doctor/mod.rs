@@ -22,8 +22,8 @@ use crate::{failure::Failure, output};
 
 /// Check what on this machine helps or hinders, and say what to change.
 ///
-/// Features of the kernel are tried, not guessed from its version; a connection to a process of its own tries them together.
-/// Nothing is changed. Ends with 1 where something will not work.
+/// Features of the kernel are tried, not guessed from its version; a connection to a process of its own tries them
+/// together. Nothing is changed. Ends with 1 where something will not work.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     strait doctor                                       what is there, and what to change\n  \

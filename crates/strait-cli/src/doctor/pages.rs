@@ -18,7 +18,8 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
 
 fn transparent(host: &Host) -> Finding {
     const CHECK: &str = "transparent huge pages (shmem_enabled)";
-    const WHY: &str = "large rings miss the TLB less; the knob huge_pages, which the preset high_throughput sets, is a wish that this grants";
+    const WHY: &str = "large rings miss the TLB less; the knob huge_pages, which the preset high_throughput sets, is \
+        a wish that this grants";
     let change = format!("echo advise > {SHMEM}, as root");
     match host.chosen(SHMEM).as_deref() {
         Some(mode @ ("always" | "within_size" | "advise" | "force")) => Finding::ok(CHECK, mode, WHY),

@@ -14,7 +14,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         quota(host),
         governor(host),
         turbo(host),
-        isolation(host),
+        isolation(host, &cpus::allowed()),
         clock(host, clock_nanos()),
     ]
 }
@@ -36,7 +36,8 @@ fn allowed(count: usize) -> Finding {
 
 fn quota(host: &Host) -> Finding {
     const CHECK: &str = "processor time of the control group";
-    const WHY: &str = "a thread that spins uses the quota up, and then all threads of the group stand still for the rest of the period";
+    const WHY: &str = "a thread that spins uses the quota up, and then all threads of the group stand still for the \
+        rest of the period";
     let tightest = host.cgroup("cpu").and_then(|group| {
         let quotas = group.directories.iter().filter_map(|directory| {
             let (quota, period) = if group.unified {
@@ -93,10 +94,9 @@ fn turbo(host: &Host) -> Finding {
     Finding::ok(CHECK, found, WHY)
 }
 
-fn isolation(host: &Host) -> Finding {
+fn isolation(host: &Host, cpus: &[usize]) -> Finding {
     const CHECK: &str = "isolated processors (isolcpus, nohz_full)";
-    const WHY: &str =
-        "elsewhere the scheduler and its timer interrupt a polling thread: that is most of p99.9 and above";
+    const WHY: &str = "elsewhere the scheduler and its timer interrupt a polling thread, which shows in the tail";
     let list = |file: &str| host.text(format!("{CPU}/{file}")).filter(|list| !list.is_empty() && list != "(null)");
     match (list("isolated"), list("nohz_full")) {
         (Some(isolated), Some(quiet)) => Finding::ok(CHECK, format!("isolated {isolated}, without ticks {quiet}"), WHY),
@@ -104,12 +104,15 @@ fn isolation(host: &Host) -> Finding {
             let change = format!("boot with nohz_full={isolated} too");
             Finding::better(CHECK, format!("isolated {isolated}, but with ticks"), WHY, change)
         }
-        _ => Finding::better(
-            CHECK,
-            "none",
-            WHY,
-            "boot with isolcpus=2,3 nohz_full=2,3 and keep polling threads there (knob cpu)",
-        ),
+        _ => match cpus {
+            [_, _, .., one, other] => {
+                let change = format!(
+                    "boot with isolcpus={one},{other} nohz_full={one},{other} and keep polling threads there (knob cpu)"
+                );
+                Finding::better(CHECK, "none", WHY, change)
+            }
+            _ => Finding::ok(CHECK, "none, and too few to set any apart", WHY),
+        },
     }
 }
 
@@ -201,9 +204,12 @@ mod tests {
     fn isolation_without_quiet_ticks_could_be_better() {
         let (_root, host) =
             host_with(&[(&format!("{CPU}/isolated"), "2-3\n"), (&format!("{CPU}/nohz_full"), "(null)\n")]);
-        assert!(isolation(&host).change.unwrap().contains("nohz_full=2-3"));
+        assert!(isolation(&host, &[0, 1, 2, 3]).change.unwrap().contains("nohz_full=2-3"));
         let (_root, host) = host_with(&[(&format!("{CPU}/isolated"), "2-3\n"), (&format!("{CPU}/nohz_full"), "2-3\n")]);
-        assert_eq!(isolation(&host).state, Ok);
+        assert_eq!(isolation(&host, &[0, 1, 2, 3]).state, Ok);
+        let (_root, host) = host_with(&[]);
+        assert!(isolation(&host, &[0, 1, 2, 3]).change.unwrap().contains("isolcpus=2,3"));
+        assert_eq!(isolation(&host, &[0, 1, 2]).state, Ok, "nothing to set apart");
     }
 
     #[test]

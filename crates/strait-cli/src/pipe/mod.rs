@@ -1,8 +1,8 @@
 //! `strait pipe`: standard input of one process to standard output of another.
 //!
-//! The receiver listens, so that two senders never meet. Messages of the sender are the bytes as they come, none of them empty; then
-//! an empty one, after which no more bytes come, and one of 8 bytes: how many there were. The receiver checks that, and answers with
-//! how many it has written. Whoever ends without that has not sent, or got, the whole.
+//! The receiver listens, so that two senders never meet. Messages of the sender are the bytes as they come, none of
+//! them empty; then an empty one, after which no more bytes come, and one of 8 bytes: how many there were. The receiver
+//! checks that, and answers with how many it has written. Whoever ends without that has not sent, or got, the whole.
 
 mod meet;
 mod progress;
@@ -22,8 +22,8 @@ use crate::{failure::Failure, output, service::Service};
 
 /// Carry bytes from one process to another through shared memory.
 ///
-/// Standard input of `send` becomes standard output of `recv`; either may start first. Both end with 0 only when all bytes have
-/// been written at the other end: where one of the two dies or fails, the other says so and ends with 1.
+/// Standard input of `send` becomes standard output of `recv`; either may start first. Both end with 0 only when all
+/// bytes have been written at the other end: where one of the two dies or fails, the other says so and ends with 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     strait pipe recv backup > copy.img             in one terminal\n  \
@@ -44,7 +44,8 @@ enum End {
     Send {
         #[command(flatten)]
         common: Common,
-        /// Ring that the bytes go through: a power of two from 4096 to 67108864. One that fits a processor's cache is fastest.
+        /// Ring that the bytes go through: a power of two from 4096 to 67108864. One that fits a processor's cache is
+        /// fastest.
         #[arg(long, value_name = "BYTES", default_value_t = RING_BYTES)]
         ring_bytes: u64,
     },
@@ -105,8 +106,8 @@ pub(crate) fn run(pipe: &Pipe) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How a stream of this command is made: bytes that the kernel's own pipe would not sum up either, and as long a wait for room as the
-/// other end likes.
+/// How a stream of this command is made: bytes that the kernel's own pipe would not sum up either, and as long a wait
+/// for room as the other end likes.
 fn config(service: &Service, ring_bytes: u64) -> stream::Config {
     let options = Options {
         ring_bytes,

@@ -15,7 +15,7 @@ use strait::stream::Error;
 use super::{Carried, Common, Duplex, config, lost, meet, progress::Progress};
 use crate::failure::Failure;
 
-/// Most bytes of one message: as many as a pipe of the largest size that anybody may choose hands over at once take four.
+/// Most bytes of one message: a quarter of the default ring, and of what a pipe may hold.
 const MAX_CHUNK_BYTES: usize = 256 << 10;
 /// How long standard input may be silent before the receiver is looked after.
 const SILENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };

@@ -33,7 +33,8 @@ pub(super) struct Advice {
     pub(super) config: Config,
 }
 
-/// A sleeper is woken through the kernel in 10 to 100 µs (docs/BENCHMARKS.md, "wake"): below, somebody has to stay awake.
+/// A sleeper is woken through the kernel in 10 to 100 µs (docs/BENCHMARKS.md, "wake"): below, somebody has to stay
+/// awake.
 const WAKE_UP: Duration = Duration::from_micros(100);
 /// From here on a queue's owner, with one connection in and one out, is not enough (docs/BENCHMARKS.md, "queue").
 const QUEUE_ITEMS_PER_S: f64 = 400_000.0;
@@ -72,28 +73,31 @@ fn channel(need: &Need, reasons: &mut Vec<String>) -> Channel {
         (1, consumers) => (
             Channel::State,
             format!(
-                "one producer, {consumers} consumers: each reads the latest value of a published state and slows nobody. Where each \
-                 message must reach one of them, take a queue; where it must reach all, a stream to each"
+                "one producer, {consumers} consumers: each reads the latest value of a published state and slows \
+                 nobody. Where each message must reach one of them, take a queue; where it must reach all, a stream \
+                 to each"
             ),
         ),
         (producers, 1) if fast => (
             Channel::Calls,
             format!(
-                "{producers} producers to one consumer, fast: calls or notifications to a server that polls (serve_polling) take one \
-                 step, the items of a queue two"
+                "{producers} producers to one consumer, fast: calls or notifications to a server that polls \
+                 (serve_polling) take one step, the items of a queue two"
             ),
         ),
         (producers, consumers) => (
             Channel::Queue,
             format!(
-                "{producers} producers and {consumers} consumers share work: a queue gives each item to one, and notices who dies"
+                "{producers} producers and {consumers} consumers share work: a queue gives each item to one, and \
+                 notices who dies"
             ),
         ),
     };
     reasons.push(reason);
     if channel == Channel::Queue && fast {
         reasons.push(format!(
-            "each item crosses two connections: {} items/s and 100 µs are about what one queue gives; several queues give more",
+            "each item crosses two connections: {} items/s and 100 µs are about what one queue gives; several queues \
+             give more",
             count(QUEUE_ITEMS_PER_S)
         ));
     }
@@ -122,8 +126,8 @@ fn preset(need: &Need, channel: Channel, processors: usize, reasons: &mut Vec<St
             (Some(latency), _) => (
                 Preset::UltraLowLatency,
                 format!(
-                    "{} is less than the kernel takes to wake a sleeper (10 to 100 µs): threads stay awake, each on a processor of its \
-                     own (knob cpu)",
+                    "{} is less than the kernel takes to wake a sleeper (10 to 100 µs): threads stay awake, each on a \
+                     processor of its own (knob cpu)",
                     duration(latency)
                 ),
             ),
@@ -159,7 +163,8 @@ fn fit(need: &Need, channel: Channel, config: &mut Config, reasons: &mut Vec<Str
     if least > LARGEST_RING_BYTES {
         let most = bytes(LARGEST_RING_BYTES / 4 - RECORD_BYTES);
         return Err(Failure::Usage(format!(
-            "a message of {message} is more than {most}, the largest there is: send it in parts over a stream, or publish it as a state"
+            "a message of {message} is more than {most}, the largest there is: send it in parts over a stream, or \
+             publish it as a state"
         )));
     }
     if config.ring_bytes < least {
@@ -178,7 +183,8 @@ fn fit(need: &Need, channel: Channel, config: &mut Config, reasons: &mut Vec<Str
         }
         let held = Duration::from_secs_f64((config.ring_bytes / record_bytes) as f64 / rate);
         reasons.push(format!(
-            "the ring of {} holds {} of these messages: {} at that rate, a consumer that loses its processor is away for some {}",
+            "the ring of {} holds {} of these messages: {} at that rate, a consumer that loses its processor is away \
+             for some {}",
             bytes(config.ring_bytes),
             config.ring_bytes / record_bytes,
             duration(held),
@@ -193,8 +199,8 @@ fn beyond_what_was_measured(need: &Need, reasons: &mut Vec<String>) {
     let bytes_per_s = rate * need.message_bytes as f64;
     if rate > MEASURED_MESSAGES_PER_S || bytes_per_s > MEASURED_BYTES_PER_S {
         reasons.push(format!(
-            "{} messages/s, {}/s: more than was measured of one connection (docs/BENCHMARKS.md). Try `strait bench` here, send more \
-             in one message, or use several connections",
+            "{} messages/s, {}/s: more than was measured of one connection (docs/BENCHMARKS.md). Try `strait bench` \
+             here, send more in one message, or use several connections",
             count(rate),
             decimal_bytes(bytes_per_s)
         ));

@@ -6,7 +6,7 @@ mod memory;
 use std::{path::PathBuf, time::Duration};
 
 use anstyle::Style;
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::RangedU64ValueParser};
 use serde::Serialize;
 use serde_json::json;
 use strait::Config;
@@ -19,8 +19,8 @@ use crate::{cpus, failure::Failure, output, units::bytes};
 
 /// Reckon the memory that a configuration takes, or find a configuration for what is wanted.
 ///
-/// With --preset, --config or --set: a table of where each byte goes. With --rate, --latency-us, --message-bytes, --producers or
-/// --consumers: a channel and a preset, why these, and then the same table.
+/// With --preset, --config or --set: a table of where each byte goes. With --rate, --latency-us, --message-bytes,
+/// --producers or --consumers: a channel and a preset, why these, and then the same table.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     strait size --preset balanced --clients 100\n  \
@@ -41,16 +41,17 @@ pub(crate) struct Size {
     #[arg(long, default_value = "calls")]
     channel: Channel,
     /// Clients of the service; where a channel is recommended, as many as there are ends.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, value_name = "N", value_parser = up_to(1 << 20))]
     clients: Option<u64>,
     /// Received messages that each end holds at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
     held: u64,
-    #[command(flatten)]
-    wanted: Wanted,
     /// One JSON object.
     #[arg(long)]
     json: bool,
+    // Last: its heading holds for what follows.
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,16 +62,16 @@ struct Wanted {
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     rate: Option<f64>,
     /// How long a message may take at most, in microseconds.
-    #[arg(long, visible_alias = "latency", value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, visible_alias = "latency", value_name = "MICROSECONDS", value_parser = up_to(1_000_000_000))]
     latency_us: Option<u64>,
     /// Bytes of a message [default: 64].
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    #[arg(long, value_name = "BYTES", value_parser = up_to(1 << 40))]
     message_bytes: Option<u64>,
     /// Processes that send [default: 1].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, value_name = "N", value_parser = up_to(1 << 20))]
     producers: Option<u64>,
     /// Processes that receive [default: 1].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, value_name = "N", value_parser = up_to(1 << 20))]
     consumers: Option<u64>,
 }
 
@@ -87,6 +88,11 @@ impl Wanted {
             consumers: self.consumers.unwrap_or(1),
         })
     }
+}
+
+/// A whole number from 1 on.
+fn up_to(most: u64) -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 fn positive(text: &str) -> Result<f64, String> {
