@@ -14,6 +14,7 @@ use crate::{
     error::{Error, SendError},
     local::Local,
     message::{Message, TransportKind},
+    meters::Open,
     options::Options,
     shared::Shared,
     stats::{ErrorCode, Stats},
@@ -35,6 +36,8 @@ pub struct Connection {
     spin_async: Duration,
     task_spins: TaskSpins,
     max_in_flight: u32,
+    service: Arc<str>,
+    trace_context: bool,
     rewind: bool,
     /// For every message that the peer sends, whatever way it comes.
     valid_archives: Option<ValidArchives>,
@@ -42,6 +45,7 @@ pub struct Connection {
     #[cfg(not(strait_loom))]
     state: Option<crate::state::Received>,
     _permit: Option<Permit>,
+    open: Open,
 }
 
 /// Whether a spin in a task pays: one that found nothing lets the next few be left out, more each time. A task that spins
@@ -116,12 +120,15 @@ impl Connection {
             spin_async: options.spin_async,
             task_spins: TaskSpins::default(),
             max_in_flight,
+            service: Arc::from(""),
+            trace_context: options.trace_context,
             rewind: false,
             valid_archives: options.receive.valid_archives(),
             fallback: None,
             #[cfg(not(strait_loom))]
             state: None,
             _permit: permit,
+            open: Open::default(),
         }
     }
 
@@ -131,8 +138,11 @@ impl Connection {
 
     pub(crate) fn unix(unix: Unix, options: &Options, permit: Option<Permit>) -> Self {
         let (max_in_flight, fallback) = (unix.settled().max_in_flight, unix.fallback().cloned());
+        let (service, trace_context, open) =
+            (unix.service().clone(), unix.settled().trace_context, unix.which_end().connected());
         let mut connection = Self::new(Inner::Socket(Box::new(unix)), options, max_in_flight, permit);
-        connection.fallback = fallback;
+        (connection.fallback, connection.service) = (fallback, service);
+        (connection.trace_context, connection.open) = (trace_context, open);
         connection
     }
 
@@ -153,6 +163,16 @@ impl Connection {
     /// How many messages may be in flight, as settled by both sides.
     pub fn max_in_flight(&self) -> u32 {
         self.max_in_flight
+    }
+
+    /// The service that it leads to, or that it was accepted for; empty inside the process, `inherited` for one without a name.
+    pub fn service(&self) -> &Arc<str> {
+        &self.service
+    }
+
+    /// Whether requests may carry a trace context, as settled by both sides: see [`Options::trace_context`].
+    pub fn trace_context(&self) -> bool {
+        self.trace_context
     }
 
     /// Whether a long message that finds everything read goes back to the start of the ring, which is still in the caches
@@ -500,6 +520,8 @@ impl Drop for Connection {
             unsafe {
                 ManuallyDrop::drop(&mut self.inner);
             }
+        } else {
+            std::mem::take(&mut self.open).disown();
         }
     }
 }

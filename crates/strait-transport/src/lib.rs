@@ -69,6 +69,7 @@ mod limits;
 mod listener;
 pub mod local;
 mod message;
+mod meters;
 #[cfg(strait_loom)]
 pub mod modelled;
 #[cfg(not(strait_loom))]

@@ -150,6 +150,11 @@ impl Listener {
         (self.options.service, self.options.codec, self.options.schema) = (service, codec, schema);
     }
 
+    /// The service's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The socket's path.
     pub fn path(&self) -> PathBuf {
         self.dir.socket_path(&self.name)

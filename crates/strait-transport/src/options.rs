@@ -96,6 +96,9 @@ pub struct Options {
     pub checksum: bool,
     /// Whether messages carry the time (default true). On where either side wants it.
     pub timestamp: bool,
+    /// Whether requests may carry the trace context of their callers (default false): where both sides say so. `strait-rpc`
+    /// says so where it is built with `spans`, whatever stands here, and nobody else makes use of it.
+    pub trace_context: bool,
     /// How messages are received, and whom that trusts.
     pub receive: Receive,
     /// Longest spin of a thread before it sleeps (default 50 µs, zero on a single core).
@@ -137,6 +140,7 @@ impl Default for Options {
             prefault: false,
             checksum: true,
             timestamp: true,
+            trace_context: false,
             receive: Receive::Copied,
             spin: spin(Duration::from_micros(50)),
             spin_async: spin(Duration::from_micros(5)),

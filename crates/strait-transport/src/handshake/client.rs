@@ -45,7 +45,8 @@ impl AwaitWelcome {
             && is_ring(welcome.ring_bytes, MAX_RING_BYTES)
             && welcome.checksum >= same.checksum
             && welcome.timestamp >= same.timestamp
-            && welcome.shared_memory <= same.shared_memory;
+            && welcome.shared_memory <= same.shared_memory
+            && welcome.trace_context <= same.trace_context;
         if !agrees {
             return Err(Error::corrupt(format!("a Welcome that does not answer the Hello: {welcome:?}")));
         }

@@ -46,6 +46,7 @@ const _: () = assert!(size_of::<GreetingBytes>() == 32);
 const FLAG_CHECKSUM: u32 = 1;
 const FLAG_TIMESTAMP: u32 = 2;
 const FLAG_SHARED_MEMORY: u32 = 4;
+const FLAG_TRACE_CONTEXT: u32 = 8;
 
 /// `Refuse`: why, and the two values that differ.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -86,6 +87,7 @@ pub(crate) struct Greeting {
     pub(crate) checksum: bool,
     pub(crate) timestamp: bool,
     pub(crate) shared_memory: bool,
+    pub(crate) trace_context: bool,
     pub(crate) schema: u64,
     pub(crate) max_in_flight: u32,
     pub(crate) record_align_bytes: u32,
@@ -226,9 +228,12 @@ fn printable(bytes: &[u8]) -> String {
 impl Greeting {
     fn encode(&self, kind: u8) -> Vec<u8> {
         let mut flags = 0;
-        for (set, flag) in
-            [(self.checksum, FLAG_CHECKSUM), (self.timestamp, FLAG_TIMESTAMP), (self.shared_memory, FLAG_SHARED_MEMORY)]
-        {
+        for (set, flag) in [
+            (self.checksum, FLAG_CHECKSUM),
+            (self.timestamp, FLAG_TIMESTAMP),
+            (self.shared_memory, FLAG_SHARED_MEMORY),
+            (self.trace_context, FLAG_TRACE_CONTEXT),
+        ] {
             flags |= if set { flag } else { 0 };
         }
         GreetingBytes {
@@ -266,6 +271,7 @@ impl Greeting {
             checksum: flags & FLAG_CHECKSUM != 0,
             timestamp: flags & FLAG_TIMESTAMP != 0,
             shared_memory: flags & FLAG_SHARED_MEMORY != 0,
+            trace_context: flags & FLAG_TRACE_CONTEXT != 0,
             schema: frame.schema.get(),
             max_in_flight: frame.max_in_flight.get(),
             record_align_bytes: frame.record_align_bytes.get(),
@@ -341,6 +347,7 @@ mod tests {
             checksum: true,
             timestamp: false,
             shared_memory: true,
+            trace_context: true,
             schema: 0x1122_3344_5566_7788,
             max_in_flight: 64,
             record_align_bytes: 16,

@@ -39,6 +39,8 @@ pub(crate) struct Settled {
     /// Of both rings.
     pub(crate) record_align_bytes: u32,
     pub(crate) shared_memory: bool,
+    /// Whether requests may carry a trace context.
+    pub(crate) trace_context: bool,
     /// Of the own segment.
     pub(crate) huge_pages: bool,
     /// Of the own segment.
@@ -54,6 +56,7 @@ fn greeting(options: &Options) -> Greeting {
         checksum: options.checksum,
         timestamp: options.timestamp,
         shared_memory: options.shared_memory,
+        trace_context: options.trace_context,
         schema: options.schema,
         max_in_flight: options.max_in_flight,
         record_align_bytes: options.record_align_bytes,
@@ -75,6 +78,7 @@ fn settle(welcome: &Greeting, options: &Options, peer_ring_bytes: u64) -> Settle
         peer_ring_bytes,
         record_align_bytes: welcome.record_align_bytes,
         shared_memory: welcome.shared_memory,
+        trace_context: welcome.trace_context,
         huge_pages: options.huge_pages,
         prefault: options.prefault,
     }

@@ -40,6 +40,7 @@ impl AwaitHello {
             checksum: own.checksum | hello.checksum,
             timestamp: own.timestamp | hello.timestamp,
             shared_memory: own.shared_memory & hello.shared_memory,
+            trace_context: own.trace_context & hello.trace_context,
             max_in_flight: own.max_in_flight.min(hello.max_in_flight),
             record_align_bytes: own.record_align_bytes.max(hello.record_align_bytes),
             ..own

@@ -29,6 +29,7 @@ pub fn pair(socket_bytes: usize, ring_bytes: u64, options: &Options) -> (Connect
         peer_ring_bytes: ring_bytes,
         record_align_bytes: options.record_align_bytes,
         shared_memory: options.shared_memory,
+        trace_context: options.trace_context,
         huge_pages: options.huge_pages,
         prefault: options.prefault,
     };

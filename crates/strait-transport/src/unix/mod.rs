@@ -18,6 +18,7 @@ use crate::{
     error::{Error, SendError},
     handshake::{Settled, client, frames::Control, server},
     message::Message,
+    meters::{End, Fallback},
     options::Receive,
     ring::CLOSED_HERE,
     shared::Shared,
@@ -124,15 +125,25 @@ impl Unix {
             shown: Shown::No,
         };
         if !settled.shared_memory {
-            let why =
-                if wanted { "switched off by the peer" } else { "switched off here (option or STRAIT_DISABLE_SHM)" };
-            unix.fall_back(why.into());
+            let (kind, why) = match wanted {
+                true => (Fallback::OffAtPeer, "switched off by the peer"),
+                false => (Fallback::OffHere, "switched off here (option or STRAIT_DISABLE_SHM)"),
+            };
+            unix.fall_back(kind, why.into());
         }
         unix
     }
 
     pub(crate) fn settled(&self) -> &Settled {
         &self.settled
+    }
+
+    pub(crate) fn service(&self) -> &Arc<str> {
+        &self.service
+    }
+
+    pub(crate) fn which_end(&self) -> End<'_> {
+        End { service: &self.service, is_client: self.is_client }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {

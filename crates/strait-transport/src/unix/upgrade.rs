@@ -18,6 +18,7 @@ use super::Unix;
 use crate::{
     error::Error,
     handshake::{client, frames::Control, server},
+    meters::Fallback,
     segment::Segments,
     shared::{Shared, shared},
     socket::fds::Fd,
@@ -63,8 +64,9 @@ impl Upgrade {
 }
 
 impl Unix {
-    pub(super) fn fall_back(&mut self, reason: String) {
+    pub(super) fn fall_back(&mut self, kind: Fallback, reason: String) {
         tracing::info!(target: "strait", service = &*self.service, reason, "stays on the socket");
+        self.which_end().fell_back(kind);
         self.fallback = Some(reason.into());
         self.upgrade = Upgrade::Off;
     }
@@ -83,7 +85,7 @@ impl Unix {
                 Err(reason) => {
                     // So that the server knows why, too.
                     self.framed.send_control(&Control::Decline { reason: reason.clone() }.encode(), None)?;
-                    self.fall_back(reason);
+                    self.fall_back(Fallback::Failed, reason);
                 }
             }
         }
@@ -113,20 +115,20 @@ impl Unix {
                         #[cfg(not(strait_loom))]
                         self.state.send_state(&mut self.framed)?;
                     }
-                    Err(reason) => self.fall_back(reason),
+                    Err(reason) => self.fall_back(Fallback::Failed, reason),
                 }
             }
             (Upgrade::Offered(offered), Control::Accept { session, .. }) => {
                 match offered.on_accept(fd(), session, &self.settled, &mut self.framed)? {
                     Ok(segments) => self.upgrade = Upgrade::Leaving(self.rings(segments)?),
-                    Err(reason) => self.fall_back(reason),
+                    Err(reason) => self.fall_back(Fallback::Failed, reason),
                 }
             }
             // A client that could not even offer says so.
             (Upgrade::Server(_) | Upgrade::Offered(_) | Upgrade::Accepted(_), Control::Decline { reason }) => {
                 #[cfg(not(strait_loom))]
                 self.state.take_pin_back();
-                self.fall_back(reason);
+                self.fall_back(Fallback::Declined, reason);
             }
             (Upgrade::Accepted(accepted), Control::Commit) => {
                 let segments = accepted.on_commit(&mut self.framed)?;
@@ -155,6 +157,7 @@ impl Unix {
             (Upgrade::HalfWay(mut ring), Control::Switched) => {
                 self.leave_socket(&mut ring)?;
                 fail_point!("upgrade.switched_taken");
+                self.which_end().upgraded();
                 self.upgrade = Upgrade::Switched(ring);
             }
             (_, control) => {
@@ -194,6 +197,7 @@ impl Unix {
             self.upgrade = Upgrade::HalfWay(ring);
         } else {
             tracing::info!(target: "strait", service = &*self.service, ring_bytes = self.settled.own_ring_bytes, "upgraded to shared memory");
+            self.which_end().upgraded();
             self.upgrade = Upgrade::Switched(ring);
         }
         mutant!(switch_wakes_no_sleeper, self.link().kick(), ());
