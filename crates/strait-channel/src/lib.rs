@@ -1,6 +1,7 @@
 //! Streams, published state and work queues over strait connections.
 #![forbid(unsafe_code)]
 
+mod meters;
 pub mod queue;
 pub mod state;
 pub mod stream;

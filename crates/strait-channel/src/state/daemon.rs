@@ -25,6 +25,7 @@ use super::{
     server::Server,
     session::Shared,
 };
+use crate::meters::Publishing;
 
 /// Publishes the latest value of a state under a name, for any number of [shells](super::blocking::Shell).
 ///
@@ -41,6 +42,7 @@ pub struct Daemon<T: ?Sized, C: Codec<T> = Raw> {
     schema: u64,
     checkpoint: Option<PathBuf>,
     path: PathBuf,
+    meters: Publishing,
     types: PhantomData<fn(&T, C)>,
 }
 
@@ -82,7 +84,8 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
         let shared = Shared { inbox: inbox.clone(), watchers: AtomicUsize::new(0), commands: config.commands };
         let server = Server::start(listener, interrupt, shared, writer.reader()?, writer.memory())?;
         let checkpoint = config.checkpoint.clone();
-        Ok(Self { writer, encoded: Vec::new(), inbox, server, schema, checkpoint, path, types: PhantomData })
+        let (encoded, meters) = (Vec::new(), Publishing::new(name));
+        Ok(Self { writer, encoded, inbox, server, schema, checkpoint, path, meters, types: PhantomData })
     }
 
     /// Publishes `value`, and returns its version. Waits for nobody.
@@ -93,14 +96,15 @@ impl<T: ?Sized, C: Codec<T>> Daemon<T, C> {
     pub fn publish(&mut self, value: &T) -> Result<u64, Error> {
         let len = encode::<T, C>(value, &mut self.encoded, self.writer.max_value_bytes())?;
         let version = self.writer.write(&self.encoded[..len]).map_err(too_large)?;
-        self.published();
+        self.published(len);
         Ok(version)
     }
 
     /// Tells those who asked to be told of the next value.
     #[inline]
-    fn published(&self) {
+    fn published(&self, bytes: usize) {
         fail_point!("daemon.published");
+        self.meters.published(bytes);
         // ORDERING: SeqCst; pairs with that in `Session::take`: either this sees the watcher, or it sees this value.
         fence(Ordering::SeqCst);
         // ORDERING: Relaxed; ordered by the fence.
@@ -179,7 +183,7 @@ impl Daemon<[u8], Raw> {
     #[inline]
     pub fn publish_bytes(&mut self, bytes: &[u8]) -> Result<u64, Error> {
         let version = self.writer.write(bytes).map_err(too_large)?;
-        self.published();
+        self.published(bytes.len());
         Ok(version)
     }
 }

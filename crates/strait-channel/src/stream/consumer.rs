@@ -44,7 +44,7 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Consumer<T, C> {
     }
 
     fn over(connection: Connection, _config: &Config) -> Self {
-        Self { connection, inbound: Inbound::default(), _value: PhantomData }
+        Self { inbound: Inbound::new(&connection), connection, _value: PhantomData }
     }
 }
 

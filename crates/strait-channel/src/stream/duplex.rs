@@ -46,7 +46,8 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Duplex<T, C> {
     }
 
     fn over(connection: Connection, config: &Config) -> Self {
-        Self { connection, out: Outbound::new(config), inbound: Inbound::default(), _value: PhantomData }
+        let (out, inbound) = (Outbound::new(config, &connection), Inbound::new(&connection));
+        Self { connection, out, inbound, _value: PhantomData }
     }
 }
 

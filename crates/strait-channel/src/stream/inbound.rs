@@ -10,8 +10,8 @@ use strait_sync::fail_point;
 use strait_transport::{Connection, Error as Below, ErrorCode, Interest, Message, Transport};
 
 use super::{error::Error, header::Header, outbound::wait, received::Received, stats::Stats};
+use crate::meters::Receiving;
 
-#[derive(Default)]
 pub(crate) struct Inbound {
     /// Number of the next message, if none is lost.
     expected: u64,
@@ -23,9 +23,23 @@ pub(crate) struct Inbound {
     /// A `Stream` has ended.
     #[cfg(feature = "tokio")]
     told: bool,
+    meters: Receiving,
 }
 
 impl Inbound {
+    pub(crate) fn new(connection: &Connection) -> Self {
+        Self {
+            expected: 0,
+            received: 0,
+            lost: 0,
+            lost_by_choice: 0,
+            poison: None,
+            #[cfg(feature = "tokio")]
+            told: false,
+            meters: Receiving::new(connection.service()),
+        }
+    }
+
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         (stats.received, stats.lost, stats.lost_by_choice) = (self.received, self.lost, self.lost_by_choice);
     }
@@ -64,7 +78,7 @@ impl Inbound {
         };
         let lost = sequence.checked_sub(self.expected);
         let chosen = dropped.checked_sub(self.lost_by_choice);
-        let (Some(lost), Some(_), Some(next)) = (lost, chosen, sequence.checked_add(1)) else {
+        let (Some(lost), Some(chosen), Some(next)) = (lost, chosen, sequence.checked_add(1)) else {
             let (expected, before) = (self.expected, self.lost_by_choice);
             let what = format!(
                 "message {sequence} with {dropped} dropped, expected {expected} or more with {before} dropped or more"
@@ -80,6 +94,7 @@ impl Inbound {
         self.lost_by_choice = dropped;
         fail_point!("stream.received");
         self.received += 1;
+        self.meters.received(lost, chosen);
         Received::open(message, sequence, lost).inspect_err(|_| connection.count_error(ErrorCode::DECODE))
     }
 

@@ -17,6 +17,7 @@ use super::{
     header::{HEADER_BYTES, Header},
     stats::Stats,
 };
+use crate::meters::Sending;
 
 /// What became of a message that was not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +42,22 @@ pub(crate) struct Outbound {
     refused: u32,
     /// A message that a sink took before there was room for it.
     pending: Option<Vec<u8>>,
+    meters: Sending,
 }
 
 impl Outbound {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, connection: &Connection) -> Self {
         let Config { backpressure, send_timeout, .. } = *config;
-        Self { backpressure, send_timeout, sequence: 0, dropped: 0, hint: 0, refused: 0, pending: None }
+        Self {
+            backpressure,
+            send_timeout,
+            sequence: 0,
+            dropped: 0,
+            hint: 0,
+            refused: 0,
+            pending: None,
+            meters: Sending::new(connection.service()),
+        }
     }
 
     pub(crate) fn add_to(&self, stats: &mut Stats) {
@@ -112,6 +123,7 @@ impl Outbound {
                 fail_point!("stream.staged");
                 self.sequence += 1;
                 self.refused = 0;
+                self.meters.sent();
                 Ok(())
             }
             Err(SendError::Full) => Err(Error::Full),
@@ -253,6 +265,7 @@ impl Outbound {
     fn drop_newest(&mut self) {
         self.sequence += 1;
         self.dropped += 1;
+        self.meters.dropped();
     }
 
     /// Learns of a dead consumer although nobody waits for it.

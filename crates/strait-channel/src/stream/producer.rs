@@ -51,7 +51,7 @@ impl<T: ?Sized, C: Codec<T>> Speaks for Producer<T, C> {
     }
 
     fn over(connection: Connection, config: &Config) -> Self {
-        Self { connection, out: Outbound::new(config), _value: PhantomData }
+        Self { out: Outbound::new(config, &connection), connection, _value: PhantomData }
     }
 }
 

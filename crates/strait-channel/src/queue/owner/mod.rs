@@ -6,24 +6,42 @@ mod seat;
 pub(super) mod tasks;
 pub(super) mod threads;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use strait_frame::Codec;
 use strait_transport::Options;
 
 use super::{SERVICE_QUEUE, settings::Stats};
+use crate::meters::Owning;
 
 /// What the owner has counted, for whoever asks.
-#[derive(Clone, Debug, Default)]
-struct Board(Arc<Mutex<Stats>>);
+#[derive(Clone)]
+struct Board {
+    stats: Arc<Mutex<Stats>>,
+    meters: Arc<Owning>,
+}
 
 impl Board {
+    fn new(service: &str) -> Self {
+        Self { stats: Arc::default(), meters: Arc::new(Owning::new(service)) }
+    }
+
     fn show(&self, stats: Stats) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        let before = std::mem::replace(&mut *self.stats.lock().unwrap_or_else(PoisonError::into_inner), stats);
+        self.meters.show(&before, &stats);
     }
 
     fn read(&self) -> Stats {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
     }
 }
 

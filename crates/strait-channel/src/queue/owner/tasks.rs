@@ -106,7 +106,7 @@ impl<T: ?Sized, C: Codec<T>> Owner<T, C> {
         let options = Options { receive: Receive::Copied, spin_async: Duration::ZERO, ..identify::<C, T>(options) };
         let listener = Listener::bind_async(name, &options)?;
         let (stop, join_timeout) = (Arc::new(watch::Sender::new(false)), options.limits.handshake_timeout);
-        Ok(Self { listener, stop, settings, board: Board::default(), join_timeout, items: PhantomData })
+        Ok(Self { listener, stop, settings, board: Board::new(name), join_timeout, items: PhantomData })
     }
 
     /// A handle that ends the owner.

@@ -105,7 +105,7 @@ impl<T: ?Sized, C: Codec<T>> Owner<T, C> {
         let interrupt = Arc::new(Interrupt::new()?);
         let listener = Listener::bind(name, &options, Some(interrupt.clone()))?;
         let (spin, join_timeout) = (options.spin, options.limits.handshake_timeout);
-        Ok(Self { listener, interrupt, settings, board: Board::default(), spin, join_timeout, items: PhantomData })
+        Ok(Self { listener, interrupt, settings, board: Board::new(name), spin, join_timeout, items: PhantomData })
     }
 
     /// A handle that ends the owner.
