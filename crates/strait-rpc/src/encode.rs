@@ -30,21 +30,23 @@ where
     T: ?Sized,
 {
     let max = transport.limits().max_send_bytes;
-    let header = header.encode();
+    let (trace, header) = (header.trace, header.encode());
+    let head = HEADER_BYTES + trace.len();
     let mut body = 0;
     let mut fill = |span: &mut [u8]| {
         span[..HEADER_BYTES].copy_from_slice(&header);
-        let mut sink = Sink::new(&mut span[HEADER_BYTES..]);
+        trace.write(&mut span[HEADER_BYTES..head]);
+        let mut sink = Sink::new(&mut span[head..]);
         caught(|| C::encode(value, &mut sink))?;
         body = sink.len();
-        Ok(HEADER_BYTES + body)
+        Ok(head + body)
     };
     let expected = caught(|| Ok(C::size_hint(value))).map_err(|error| Error::Encode(Arc::new(error)))?;
-    let claim = (HEADER_BYTES + expected.max(*hint)).min(max);
+    let claim = (head + expected.max(*hint)).min(max);
     let mut sent = transport.try_send(claim, &mut fill);
     if let Err(SendError::Short { .. }) = sent {
         let exact = caught(|| C::encoded_len(value)).map_err(|error| Error::Encode(Arc::new(error)))?;
-        let need = HEADER_BYTES + exact;
+        let need = head + exact;
         if need > max {
             return Err(Error::TooLarge { need, max }.into());
         }
@@ -134,7 +136,13 @@ where
     C: Codec<Req> + Codec<Resp>,
 {
     let schema = if options.schema == 0 { schema::<C, Req, Resp>() } else { options.schema };
-    Options { service: SERVICE_RPC, codec: <C as Codec<Req>>::ID, schema, ..options.clone() }
+    Options {
+        service: SERVICE_RPC,
+        codec: <C as Codec<Req>>::ID,
+        schema,
+        trace_context: crate::CARRIES_TRACES,
+        ..options.clone()
+    }
 }
 
 /// The number by which two ends find out that their message types differ: over names, sizes and alignments of both types.

@@ -31,6 +31,25 @@ impl Code {
     pub const SHUTTING_DOWN: Self = Self(9);
 }
 
+#[cfg(any(feature = "spans", feature = "metrics"))]
+impl Code {
+    /// In a word, of a handful: numbers that this version does not know share one.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::HANDLER => "handler",
+            Self::PANICKED => "panicked",
+            Self::BUSY => "busy",
+            Self::UNKNOWN_METHOD => "unknown_method",
+            Self::DEADLINE => "deadline",
+            Self::BAD_REQUEST => "bad_request",
+            Self::BAD_REPLY => "bad_reply",
+            Self::CANCELLED => "cancelled",
+            Self::SHUTTING_DOWN => "shutting_down",
+            _ => "other_code",
+        }
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match *self {
@@ -131,6 +150,24 @@ impl From<crate::LaunchError> for Error {
         match error {
             crate::LaunchError::Connect(error) => Self::Transport(error),
             error => Self::Launch(Arc::new(error)),
+        }
+    }
+}
+
+#[cfg(any(feature = "spans", feature = "metrics"))]
+impl Error {
+    /// In a word, of a handful.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Call { code, .. } => code.label(),
+            Self::Deadline => "deadline",
+            Self::ShuttingDown => "shutting_down",
+            Self::Transport(TransportError::PeerGone) => "peer_gone",
+            Self::Transport(TransportError::Closed) => "closed",
+            Self::Transport(TransportError::Corrupt { .. }) => "corrupt",
+            Self::Transport(TransportError::TooLarge { .. }) => "too_large",
+            Self::Transport(TransportError::Encode(_)) => "encode",
+            _ => "transport",
         }
     }
 }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use strait_transport::Message;
+
+use crate::observe::Carried;
+
 /// Length of the header.
 pub(crate) const HEADER_BYTES: usize = 16;
 
@@ -54,13 +58,15 @@ pub(crate) struct Header {
     pub(crate) call: u32,
     /// Time left for the call; clocks differ, durations don't. `None` is no limit, zero has expired.
     pub(crate) deadline: Option<Duration>,
+    /// What travels between it and the body of a request.
+    pub(crate) trace: Carried,
 }
 
 impl Header {
     /// A header that only names a call.
     #[inline]
     pub(crate) fn of(kind: Kind, call: u32) -> Self {
-        Self { kind, json: false, stream: false, method: 0, call, deadline: None }
+        Self { kind, json: false, stream: false, method: 0, call, deadline: None, trace: Carried::default() }
     }
 
     #[inline]
@@ -76,12 +82,22 @@ impl Header {
             Kind::Item => 7,
             Kind::Credit => 8,
         };
-        bytes[1] = (u8::from(self.json) * FLAG_JSON) | (u8::from(self.stream) * FLAG_STREAM);
+        bytes[1] = (u8::from(self.json) * FLAG_JSON) | (u8::from(self.stream) * FLAG_STREAM) | self.trace.flag();
         bytes[2..4].copy_from_slice(&self.method.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.call.to_le_bytes());
         let nanos = |left: Duration| u64::try_from(left.as_nanos()).unwrap_or(NO_DEADLINE - 1);
         bytes[8..16].copy_from_slice(&self.deadline.map_or(NO_DEADLINE, nanos).to_le_bytes());
         bytes
+    }
+
+    /// Takes the header of a message, and cuts out what it carries: behind [`HEADER_BYTES`] the body begins.
+    #[inline]
+    pub(crate) fn open(message: &mut Message) -> Result<Self, BadHeader> {
+        let header = Self::decode(message)?;
+        if header.trace.is_some() {
+            message.skip(header.trace.len());
+        }
+        Ok(header)
     }
 
     /// Strict: unknown kinds and flags are refused.
@@ -101,7 +117,7 @@ impl Header {
             8 => Kind::Credit,
             unknown => return Err(BadHeader::Kind(unknown)),
         };
-        if bytes[1] & !(FLAG_JSON | FLAG_STREAM) != 0 {
+        if bytes[1] & !(FLAG_JSON | FLAG_STREAM | Carried::FLAG) != 0 {
             return Err(BadHeader::Flags(bytes[1]));
         }
         let [.., a, b, c, d, e, f, g, h] = *bytes;
@@ -113,6 +129,7 @@ impl Header {
             method: u16::from_le_bytes([bytes[2], bytes[3]]),
             call: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
             deadline: (deadline != NO_DEADLINE).then(|| Duration::from_nanos(deadline)),
+            trace: Carried::read(kind, bytes[1], message)?,
         })
     }
 }
@@ -126,6 +143,12 @@ pub(crate) enum BadHeader {
     Kind(u8),
     #[error("an rpc message with unknown flags {0:#04x}")]
     Flags(u8),
+    #[cfg(feature = "spans")]
+    #[error("an rpc request of {0} bytes, shorter than its header and the trace context that this says follows")]
+    ShortTrace(usize),
+    #[cfg(feature = "spans")]
+    #[error("an rpc request with a trace context that is none: an id of zero, or reserved bits that are not")]
+    Trace,
 }
 
 /// Whether a message is a reply to `call`, without looking at the rest of its header, which a client has no use for.
@@ -151,6 +174,9 @@ mod tests {
         fn arbitrary_bytes_are_a_header_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(header) = Header::decode(&bytes) {
                 prop_assert_eq!(&header.encode()[..], &bytes[..HEADER_BYTES]);
+                let mut carried = vec![0; header.trace.len()];
+                header.trace.write(&mut carried);
+                prop_assert_eq!(&carried[..], &bytes[HEADER_BYTES..HEADER_BYTES + carried.len()]);
             }
         }
     }

@@ -54,6 +54,7 @@ mod json;
 mod launch;
 #[cfg(not(strait_loom))]
 mod names;
+mod observe;
 #[cfg(not(strait_loom))]
 mod outbox;
 #[cfg(not(strait_loom))]
@@ -76,6 +77,8 @@ mod server;
 mod service;
 #[cfg(all(feature = "tower", not(strait_loom)))]
 pub mod tower;
+#[cfg(feature = "spans")]
+mod trace_context;
 mod wakers;
 
 #[cfg(feature = "tokio")]
@@ -108,9 +111,13 @@ pub use server::{Server, ServerHandle};
 pub use service::Methods;
 pub use strait_frame::{Codec, Postcard, Raw, Rkyv};
 pub use strait_transport::{HonestPeer, Limits, Options, Receive, TransportKind, ValidArchives};
+#[cfg(feature = "spans")]
+pub use trace_context::{TraceContext, TraceparentError};
 
 /// How long a call may take unless told otherwise.
 pub(crate) const DEFAULT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
+/// Whether a trace context may travel with a request.
+pub(crate) const CARRIES_TRACES: bool = cfg!(feature = "spans");
 /// Service kind of rpc in `Hello`.
 pub(crate) const SERVICE_RPC: u8 = 1;
 /// Schema of a service of several methods in `Hello`: each method has its own.

@@ -31,7 +31,8 @@ impl Names {
 
 /// As a client that compares types per method.
 pub(crate) fn identify(options: &Options) -> Options {
-    Options { service: SERVICE_RPC, codec: CODEC_ANY, schema: METHODS_SCHEMA, ..options.clone() }
+    let trace_context = crate::CARRIES_TRACES;
+    Options { service: SERVICE_RPC, codec: CODEC_ANY, schema: METHODS_SCHEMA, trace_context, ..options.clone() }
 }
 
 impl Description {

@@ -10,6 +10,7 @@ use crate::{
     encode::{self, encode_value, error_text, send_value},
     error::Code,
     header::{HEADER_BYTES, Header, Kind},
+    observe::Said,
 };
 
 /// A server's end of a connection. Sending never waits and never fails for want of room: what finds none is kept, encoded,
@@ -23,6 +24,7 @@ pub(crate) struct Outbox {
     hint: usize,
     /// An error has ended a call since this was last asked.
     failed: bool,
+    said: Said,
     /// The client in the server's counters.
     pub(crate) client: Counted,
 }
@@ -30,7 +32,15 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(mut connection: Connection, client: Counted) -> Self {
         connection.set_rewind(true);
-        Self { connection, kept: VecDeque::new(), kept_answers: 0, hint: 0, failed: false, client }
+        Self {
+            connection,
+            kept: VecDeque::new(),
+            kept_answers: 0,
+            hint: 0,
+            failed: false,
+            said: Said::default(),
+            client,
+        }
     }
 
     /// Calls whose last answer waits for room: to their client they are still in flight.
@@ -52,7 +62,10 @@ impl Outbox {
         if self.kept.is_empty() {
             sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint);
         }
-        let Err(unsent) = sent else { return Ok(()) };
+        let Err(unsent) = sent else {
+            self.said.body(self.hint);
+            return Ok(());
+        };
         self.keep_value::<C, T>(header, value, unsent)
     }
 
@@ -68,6 +81,7 @@ impl Outbox {
             SendError::Failed(error) => return Err(error),
             _full => match encode_value::<C, T>(header, value, self.connection.limits().max_send_bytes) {
                 Ok(message) => {
+                    self.said.body(message.len() - HEADER_BYTES);
                     self.keep(header.kind, message);
                     return Ok(());
                 }
@@ -83,6 +97,7 @@ impl Outbox {
         let is_unreadable = code == Code::BAD_REQUEST;
         self.connection.count_error(if is_unreadable { ErrorCode::DECODE } else { ErrorCode::CALL });
         self.failed = true;
+        self.said.error(code);
         let text = error_text(code, text, self.connection.limits().max_send_bytes);
         self.message(Header::of(Kind::Error, call), &text)
     }
@@ -90,6 +105,12 @@ impl Outbox {
     /// Whether an error was sent since this was last asked: an item that can't be sent ends its call.
     pub(crate) fn take_failed(&mut self) -> bool {
         std::mem::take(&mut self.failed)
+    }
+
+    /// What was said since this was last asked.
+    #[inline]
+    pub(crate) fn take_said(&mut self) -> Said {
+        std::mem::take(&mut self.said)
     }
 
     /// Sends `body` as it is. One that is too large becomes an error answer to the call that `header` names.
@@ -104,6 +125,7 @@ impl Outbox {
 
     /// Sends a header and a body that is known to fit.
     pub(crate) fn message(&mut self, header: Header, body: &[u8]) -> Result<(), TransportError> {
+        self.said.body(body.len());
         if self.kept.is_empty() {
             match encode::send_bytes(&mut self.connection, header, body) {
                 Ok(()) => return Ok(()),
@@ -144,6 +166,16 @@ impl Outbox {
             }
         }
         Ok(self.kept.len() < before)
+    }
+
+    /// Takes the header of a request, and leaves its body behind [`HEADER_BYTES`].
+    #[inline]
+    pub(crate) fn open(&self, message: &mut strait_transport::Message) -> Result<Header, TransportError> {
+        let header = Header::open(message).map_err(corrupt)?;
+        if header.trace.is_some() && !self.connection.trace_context() {
+            return Err(corrupt("a trace context on a connection that was agreed to have none"));
+        }
+        Ok(header)
     }
 
     /// The next message. One whose checksum is wrong ends an rpc connection: whose call it was cannot be known any more.

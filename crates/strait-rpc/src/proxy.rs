@@ -26,6 +26,7 @@ use crate::{
     event::Event,
     header::{METHOD_DESCRIBE, METHOD_HEALTH},
     names::{Names, identify, read_json},
+    observe::{Call, DESCRIBE, HEALTH},
     response::Response,
 };
 
@@ -93,7 +94,7 @@ impl<C: 'static> Proxy<C> {
         C: Codec<Req> + Codec<Resp>,
     {
         let method = self.describe().await?.resolve::<C, Req, Resp>(name, MethodKind::Call)?;
-        let target = Target { method, ..Target::default() };
+        let target = Target::method(method, name);
         self.driver.open(self.driver.call::<C, Req>(target, request, self.patience()).await?)
     }
 
@@ -105,7 +106,7 @@ impl<C: 'static> Proxy<C> {
     /// [`call`](Self::call).
     pub async fn call_json(&self, name: &str, request: &Value) -> Result<Value, Error> {
         let method = self.describe().await?.resolve_json(name)?;
-        self.json(method, request.to_string().as_bytes()).await
+        self.json(method, name, request.to_string().as_bytes()).await
     }
 
     /// Calls the method `name` and returns its items as they come. The service sends at most 32 items ahead of their being
@@ -119,10 +120,10 @@ impl<C: 'static> Proxy<C> {
         C: Codec<Req> + Codec<Item>,
     {
         let method = self.describe().await?.resolve::<C, Req, Item>(name, MethodKind::Stream)?;
-        let target = Target { method, stream: true, ..Target::default() };
-        let call = self.driver.begin_stream::<C, Req>(target, request, self.patience()).await?;
+        let target = Target { stream: true, ..Target::method(method, name) };
+        let (call, seen) = self.driver.begin_stream::<C, Req>(target, request, self.patience()).await?;
         let (driver, deadline) = (self.driver.clone(), self.deadline);
-        Ok(Streaming { driver, call: Some(call), deadline, timer: None, types: PhantomData })
+        Ok(Streaming { driver, call: Some(call), seen, deadline, timer: None, types: PhantomData })
     }
 
     /// Sends a message that nobody answers to the method `name`. It is sent when this returns, and no more is known of it.
@@ -158,7 +159,7 @@ impl<C: 'static> Proxy<C> {
     pub async fn describe(&self) -> Result<&Description, Error> {
         match self.names.known() {
             Some(description) => Ok(description),
-            None => Ok(self.names.learn(self.json(METHOD_DESCRIBE, b"").await?)),
+            None => Ok(self.names.learn(self.json(METHOD_DESCRIBE, DESCRIBE, b"").await?)),
         }
     }
 
@@ -168,11 +169,11 @@ impl<C: 'static> Proxy<C> {
     ///
     /// As [`call`](Self::call): one that does not answer is [`Error::Deadline`].
     pub async fn health(&self) -> Result<Health, Error> {
-        self.json(METHOD_HEALTH, b"").await
+        self.json(METHOD_HEALTH, HEALTH, b"").await
     }
 
-    async fn json<T: serde::de::DeserializeOwned>(&self, method: u16, body: &[u8]) -> Result<T, Error> {
-        let target = Target { method, json: true, stream: false };
+    async fn json<T: serde::de::DeserializeOwned>(&self, method: u16, name: &str, body: &[u8]) -> Result<T, Error> {
+        let target = Target { json: true, ..Target::method(method, name) };
         read_json(&self.driver.call::<Raw, [u8]>(target, body, self.patience()).await?)
     }
 
@@ -221,6 +222,7 @@ pub struct Streaming<T, C = Rkyv> {
     driver: Arc<Driver>,
     /// `None` after the end.
     call: Option<u32>,
+    seen: Call,
     deadline: Option<Duration>,
     /// Runs while somebody waits for an item.
     timer: Option<Pin<Box<Sleep>>>,
@@ -239,9 +241,13 @@ impl<T, C: Codec<T>> Streaming<T, C> {
             Poll::Ready(next) => {
                 self.timer = None;
                 Poll::Ready(match next {
-                    Next::Item(message, _) => Some(self.driver.open(message)),
+                    Next::Item(message, _) => {
+                        self.seen.item(&message);
+                        Some(self.driver.open(message))
+                    }
                     Next::End(end) => {
                         self.call = None;
+                        self.seen.over(&end);
                         end.err().map(Err)
                     }
                 })
@@ -255,6 +261,7 @@ impl<T, C: Codec<T>> Streaming<T, C> {
                 std::task::ready!(timer.as_mut().poll(cx));
                 self.driver.abandon(call);
                 self.call = None;
+                self.seen.over(&Err(Error::Deadline));
                 Poll::Ready(Some(Err(Error::Deadline)))
             }
         }

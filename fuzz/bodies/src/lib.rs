@@ -38,7 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "observe", about: "segments of others, and what a tool reads there", body: observe::body },
     Target { name: "region_attach", about: "descriptors and headers of memory", body: region_attach::body },
     Target { name: "ring_consumer", about: "a ring's words and its reader's head", body: ring_consumer::body },
-    Target { name: "rpc_header", about: "the 16 bytes before each rpc body", body: rpc_header::body },
+    Target { name: "rpc_header", about: "what comes before each rpc body", body: rpc_header::body },
     Target { name: "slots_consumer", about: "a typed ring's cursors", body: slots_consumer::body },
     Target {
         name: "snapshot_header",

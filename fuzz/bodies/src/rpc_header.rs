@@ -1,4 +1,4 @@
-//! The rpc header: strict, and the same bytes again.
+//! The rpc header and the trace context behind it: strict, and the same bytes again.
 
 pub(crate) fn body(bytes: &[u8]) {
     if let Ok(again) = strait::rpc::fuzz::header(bytes) {

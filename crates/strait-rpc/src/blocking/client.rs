@@ -150,7 +150,7 @@ where
     /// Begins a call and gives it up at once, as a future does that is dropped: for models, in which no time passes.
     #[cfg(strait_loom)]
     pub fn call_and_give_up(&self, request: &Req) -> Result<(), Error> {
-        let call = self.driver.begin_blocking::<C, Req>(Target::default(), request, Deadline::after(None))?;
+        let (call, _) = self.driver.begin_blocking::<C, Req>(Target::default(), request, Deadline::after(None))?;
         self.driver.abandon(call);
         Ok(())
     }

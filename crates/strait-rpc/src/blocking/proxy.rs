@@ -17,6 +17,7 @@ use crate::{
     event::Event,
     header::{METHOD_DESCRIBE, METHOD_HEALTH},
     names::{Names, identify, read_json},
+    observe::{Call, DESCRIBE, HEALTH},
     response::Response,
 };
 
@@ -118,7 +119,7 @@ impl<C: 'static> Proxy<C> {
         C: Codec<Req> + Codec<Resp>,
     {
         let method = self.describe()?.resolve::<C, Req, Resp>(name, MethodKind::Call)?;
-        let target = Target { method, ..Target::default() };
+        let target = Target::method(method, name);
         self.driver.open(self.driver.call_blocking::<C, Req>(target, request, self.patience())?)
     }
 
@@ -130,7 +131,7 @@ impl<C: 'static> Proxy<C> {
     /// [`call`](Self::call).
     pub fn call_json(&self, name: &str, request: &Value) -> Result<Value, Error> {
         let method = self.describe()?.resolve_json(name)?;
-        self.json(method, request.to_string().as_bytes())
+        self.json(method, name, request.to_string().as_bytes())
     }
 
     /// Calls the method `name` and returns its items as they come. The service sends at most 32 items ahead of their being
@@ -144,11 +145,11 @@ impl<C: 'static> Proxy<C> {
         C: Codec<Req> + Codec<Item>,
     {
         let method = self.describe()?.resolve::<C, Req, Item>(name, MethodKind::Stream)?;
-        let target = Target { method, stream: true, ..Target::default() };
+        let target = Target { stream: true, ..Target::method(method, name) };
         // The stream as a whole may take as long as it likes.
-        let call = self.driver.begin_blocking::<C, Req>(target, request, self.patience())?;
+        let (call, seen) = self.driver.begin_blocking::<C, Req>(target, request, self.patience())?;
         let (driver, deadline) = (self.driver.clone(), self.deadline);
-        Ok(Streaming { driver, call: Some(call), deadline, types: PhantomData })
+        Ok(Streaming { driver, call: Some(call), seen, deadline, types: PhantomData })
     }
 
     /// Sends a message that nobody answers to the method `name`. It is sent when this returns, and no more is known of it.
@@ -187,7 +188,7 @@ impl<C: 'static> Proxy<C> {
     pub fn describe(&self) -> Result<&Description, Error> {
         match self.names.known() {
             Some(description) => Ok(description),
-            None => Ok(self.names.learn(self.json(METHOD_DESCRIBE, b"")?)),
+            None => Ok(self.names.learn(self.json(METHOD_DESCRIBE, DESCRIBE, b"")?)),
         }
     }
 
@@ -197,11 +198,11 @@ impl<C: 'static> Proxy<C> {
     ///
     /// As [`call`](Self::call): one that does not answer is [`Error::Deadline`].
     pub fn health(&self) -> Result<Health, Error> {
-        self.json(METHOD_HEALTH, b"")
+        self.json(METHOD_HEALTH, HEALTH, b"")
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, method: u16, body: &[u8]) -> Result<T, Error> {
-        let target = Target { method, json: true, stream: false };
+    fn json<T: serde::de::DeserializeOwned>(&self, method: u16, name: &str, body: &[u8]) -> Result<T, Error> {
+        let target = Target { json: true, ..Target::method(method, name) };
         read_json(&self.driver.call_blocking::<Raw, [u8]>(target, body, self.patience())?)
     }
 
@@ -249,6 +250,7 @@ pub struct Streaming<T, C = Rkyv> {
     driver: Arc<Driver>,
     /// `None` after the end.
     call: Option<u32>,
+    seen: Call,
     deadline: Option<Duration>,
     types: PhantomData<fn(C) -> T>,
 }
@@ -259,9 +261,13 @@ impl<T, C: Codec<T>> Iterator for Streaming<T, C> {
     fn next(&mut self) -> Option<Self::Item> {
         let call = self.call?;
         match self.driver.next_blocking(call, &mut Deadline::after(self.deadline)) {
-            Next::Item(message, _) => Some(self.driver.open(message)),
+            Next::Item(message, _) => {
+                self.seen.item(&message);
+                Some(self.driver.open(message))
+            }
             Next::End(end) => {
                 self.call = None;
+                self.seen.over(&end);
                 end.err().map(Err)
             }
         }

@@ -19,11 +19,12 @@ use super::{
     session::serve_client,
 };
 use crate::{
-    METHODS_SCHEMA, SERVICE_RPC,
+    CARRIES_TRACES, METHODS_SCHEMA, SERVICE_RPC,
     counters::{Counters, ServerStats},
     description::Description,
     encode::schema,
     error::Error,
+    observe::Observer,
     policy::{Policy, Total},
     request::Request,
 };
@@ -54,6 +55,7 @@ pub(super) struct Shared<S> {
     pub(super) counters: Arc<Counters>,
     pub(super) policy: Policy,
     pub(super) total: Total,
+    pub(super) observer: Observer,
 }
 
 /// Shuts a server down from anywhere.
@@ -105,7 +107,8 @@ impl<C> Server<C> {
     /// [`Error::Transport`]: as [`Listener::bind`].
     pub fn bind_as(name: &str, options: &Options) -> Result<Self, Error> {
         let interrupt = Arc::new(Interrupt::new()?);
-        let listener = Listener::bind(name, options, Some(interrupt.clone()))?;
+        let options = Options { trace_context: CARRIES_TRACES, ..options.clone() };
+        let listener = Listener::bind(name, &options, Some(interrupt.clone()))?;
         let (counters, policy) = (Arc::new(Counters::new()), Policy::default());
         Ok(Self { listener, schema: options.schema, interrupt, counters, policy, codec: PhantomData })
     }
@@ -225,8 +228,10 @@ impl<C> Server<C> {
     }
 
     fn shared<S: Service>(&self, service: S) -> Shared<S> {
+        let description = Arc::new(service.description());
         Shared {
-            description: Arc::new(service.description()),
+            observer: Observer::server(self.listener.name(), &description),
+            description,
             service,
             counters: self.counters.clone(),
             policy: self.policy.clone(),

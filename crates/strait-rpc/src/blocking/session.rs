@@ -21,6 +21,7 @@ use crate::{
     counters::{Counted, Counters},
     error::Code,
     header::{Header, Kind},
+    observe::Call,
     outbox::{Outbox, corrupt},
     policy::Allowance,
     push::ClientHandle,
@@ -104,6 +105,7 @@ struct Streaming {
     header: Header,
     credit: u32,
     items: Items,
+    seen: Call,
 }
 
 impl<'a, S: Service> Session<'a, S> {
@@ -235,9 +237,9 @@ impl<'a, S: Service> Session<'a, S> {
         Ok(taken > 0)
     }
 
-    fn on_message(&mut self, message: Message) -> Result<(), TransportError> {
+    fn on_message(&mut self, mut message: Message) -> Result<(), TransportError> {
         self.messages += 1;
-        let header = Header::decode(&message).map_err(corrupt)?;
+        let header = self.out.open(&mut message)?;
         match header.kind {
             Kind::Request => {
                 if self.in_flight() >= self.window {
@@ -265,7 +267,7 @@ impl<'a, S: Service> Session<'a, S> {
     /// Nobody waits for a call any more. One that was answered already is none of those that wait or run.
     fn cancel(&mut self, call: u32) -> Result<(), TransportError> {
         if let Some(at) = self.streams.iter().position(|stream| stream.header.call == call) {
-            self.streams.remove(at);
+            self.streams.remove(at).seen.cut(Code::CANCELLED);
             self.allowance.give_back();
             self.out.error(call, Code::CANCELLED, "the stream was dropped")
         } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.header.call == call) {
@@ -286,7 +288,13 @@ impl<'a, S: Service> Session<'a, S> {
             }
             gave = true;
             stream.credit -= 1;
-            if !(stream.items)(&stream.header, &mut self.out)? {
+            self.out.take_said();
+            let goes_on = {
+                let _entered = stream.seen.enter();
+                (stream.items)(&stream.header, &mut self.out)?
+            };
+            stream.seen.said(self.out.take_said(), !goes_on);
+            if !goes_on {
                 at -= 1;
                 self.streams.remove(at);
                 self.allowance.give_back();
@@ -333,7 +341,8 @@ impl<'a, S: Service> Session<'a, S> {
 
     /// Cuts the streams short: some would go on for ever, and others wait for readers that take nothing.
     pub(super) fn end_streams(&mut self) -> Result<(), TransportError> {
-        for stream in std::mem::take(&mut self.streams) {
+        for mut stream in std::mem::take(&mut self.streams) {
+            stream.seen.cut(Code::SHUTTING_DOWN);
             self.allowance.give_back();
             self.out.error(stream.header.call, Code::SHUTTING_DOWN, "the stream is cut short")?;
         }
@@ -362,21 +371,35 @@ impl<'a, S: Service> Session<'a, S> {
     /// Executes a call, and answers it, or begins to.
     fn execute(&mut self, Waiting { header, message, credit }: Waiting) -> Result<(), TransportError> {
         self.out.client.call();
-        if reserved::answer(&header, &self.shared.description, &mut self.out)? {
-            return Ok(());
-        }
-        if header.deadline.is_some_and(|left| left.is_zero()) {
-            return self.out.error(header.call, Code::DEADLINE, "it was not executed");
-        }
-        if let Err(too_much) = self.allowance.take(message.len()) {
-            return self.out.error(header.call, Code::BUSY, too_much);
-        }
-        fail_point!("rpc.executing");
-        match self.shared.service.call(&header, message, &self.client, &mut self.out)? {
-            None => self.allowance.give_back(),
-            Some(items) => self.streams.push(Streaming { header, credit, items }),
+        let mut seen = self.shared.observer.serve(&header, &message);
+        self.out.take_said();
+        let items = self.answer(&header, message, &seen)?;
+        seen.said(self.out.take_said(), items.is_none());
+        if let Some(items) = items {
+            self.streams.push(Streaming { header, credit, items, seen });
         }
         Ok(())
+    }
+
+    /// Answers a call, or returns what gives its answers.
+    fn answer(&mut self, header: &Header, message: Message, seen: &Call) -> Result<Option<Items>, TransportError> {
+        let call = header.call;
+        if reserved::answer(header, &self.shared.description, &mut self.out)? {
+            return Ok(None);
+        }
+        if header.deadline.is_some_and(|left| left.is_zero()) {
+            return self.out.error(call, Code::DEADLINE, "it was not executed").map(|()| None);
+        }
+        if let Err(too_much) = self.allowance.take(message.len()) {
+            return self.out.error(call, Code::BUSY, too_much).map(|()| None);
+        }
+        fail_point!("rpc.executing");
+        let _entered = seen.enter();
+        let items = self.shared.service.call(header, message, &self.client, &mut self.out)?;
+        if items.is_none() {
+            self.allowance.give_back();
+        }
+        Ok(items)
     }
 
     /// Publishes what was answered, and waits for room where there was none as long as the client is there. It is this

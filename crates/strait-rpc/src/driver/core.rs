@@ -13,6 +13,7 @@ use crate::{
     encode::{decode_error, send_header, send_value},
     error::Error,
     header::{self, HEADER_BYTES, Header, Kind},
+    observe::{Call, Name},
     wakers::Wakers,
 };
 
@@ -39,12 +40,20 @@ pub(super) struct Core {
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     pub(crate) method: u16,
+    pub(crate) name: Name<'a>,
     /// The body is JSON.
     pub(crate) json: bool,
     /// The caller takes items.
     pub(crate) stream: bool,
+}
+
+impl<'a> Target<'a> {
+    /// A method of several, by its number and, for people, its name.
+    pub(crate) fn method(method: u16, name: &'a str) -> Self {
+        Self { method, name: Name::new(name), ..Self::default() }
+    }
 }
 
 /// Messages from the server that nobody asked for, in order. Those beyond the bound push out the oldest.
@@ -112,16 +121,17 @@ impl Core {
     #[inline]
     pub(super) fn begin<C, T>(
         &mut self,
-        target: Target,
+        target: Target<'_>,
         value: &T,
         deadline: &Deadline,
         wakers: &Wakers,
+        seen: &mut Call,
     ) -> Result<Begun, Error>
     where
         C: Codec<T>,
         T: ?Sized,
     {
-        let begun = self.stage::<C, T>(target, value, deadline, wakers)?;
+        let begun = self.stage::<C, T>(target, value, deadline, wakers, seen)?;
         if let Begun::Sent(call) = begun {
             match self.connection.publish() {
                 // The request may have gone out before what followed it found the peer gone, and its answer may be there.
@@ -140,10 +150,11 @@ impl Core {
     #[inline]
     pub(super) fn stage<C, T>(
         &mut self,
-        target: Target,
+        target: Target<'_>,
         value: &T,
         deadline: &Deadline,
         wakers: &Wakers,
+        seen: &mut Call,
     ) -> Result<Begun, Error>
     where
         C: Codec<T>,
@@ -161,10 +172,18 @@ impl Core {
             self.calls.unsend(call);
             return Err(Error::Deadline);
         }
-        let Target { method, json, stream } = target;
-        let header = Header { json, stream, method, deadline: left, ..Header::of(Kind::Request, call) };
-        match send_value::<C, T>(&mut self.connection, header, value, &mut self.hint) {
+        let Target { method, json, stream, .. } = target;
+        let mut header = Header { json, stream, method, deadline: left, ..Header::of(Kind::Request, call) };
+        header.trace = seen.carried();
+        let mut sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint);
+        if header.trace.is_some() && matches!(sent, Err(SendError::Failed(TransportError::TooLarge { .. }))) {
+            // A request that has room without it goes without it.
+            header.trace = Default::default();
+            sent = send_value::<C, T>(&mut self.connection, header, value, &mut self.hint);
+        }
+        match sent {
             Ok(()) => {
+                seen.sent(call, self.hint);
                 fail_point!("rpc.staged");
                 self.rouse();
                 if stream {

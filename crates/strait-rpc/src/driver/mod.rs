@@ -41,7 +41,7 @@ use self::core::Core;
 pub(crate) use self::core::Target;
 pub(crate) use self::polled::{Bell, Look};
 pub use self::vigil::ClientPolling;
-use crate::{error::Error, response::Response, wakers::Wakers};
+use crate::{error::Error, observe::Observer, response::Response, wakers::Wakers};
 
 /// A connection and the calls in flight on it.
 pub(crate) struct Driver {
@@ -49,6 +49,7 @@ pub(crate) struct Driver {
     /// Threads that want the lock: a driver that spins with it lets go.
     contenders: AtomicUsize,
     wakers: Arc<Wakers>,
+    observer: Observer,
     /// The process that the connection belongs to.
     #[cfg(not(strait_loom))]
     process_id: u32,
@@ -63,6 +64,7 @@ impl Driver {
     pub(crate) fn new(connection: Connection) -> Self {
         let wakers = Arc::new(Wakers::new(connection.max_in_flight() as usize));
         Self {
+            observer: Observer::client(&connection),
             core: Mutex::new(Core::new(connection)),
             contenders: AtomicUsize::new(0),
             #[cfg(not(strait_loom))]

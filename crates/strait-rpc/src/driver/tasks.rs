@@ -19,6 +19,7 @@ use crate::{
     calls::{Calls, Next},
     deadline::Deadline,
     error::Error,
+    observe::Call,
     wakers::{Place, Wakers},
 };
 
@@ -27,7 +28,24 @@ impl Driver {
     const MAX_LOOKS: u32 = 16;
 
     /// Makes one call and waits for its answer. Dropping the future cancels the call.
-    pub(crate) async fn call<C, T>(&self, target: Target, value: &T, deadline: Deadline) -> Result<Message, Error>
+    pub(crate) async fn call<C, T>(&self, target: Target<'_>, value: &T, deadline: Deadline) -> Result<Message, Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        let mut seen = self.observer.call(target.method, target.name);
+        let answer = self.answer::<C, T>(target, value, deadline, &mut seen).await;
+        seen.reply(&answer);
+        answer
+    }
+
+    async fn answer<C, T>(
+        &self,
+        target: Target<'_>,
+        value: &T,
+        deadline: Deadline,
+        seen: &mut Call,
+    ) -> Result<Message, Error>
     where
         C: Codec<T>,
         T: ?Sized,
@@ -38,7 +56,7 @@ impl Driver {
             let id = match call.call {
                 Some(id) => id,
                 None => {
-                    let id = std::task::ready!(self.poll_begin::<C, T>(cx, &mut place, target, value, deadline))?;
+                    let id = std::task::ready!(self.poll_begin::<C, T>(cx, &mut place, target, value, deadline, seen))?;
                     *call.call.insert(id)
                 }
             };
@@ -50,7 +68,12 @@ impl Driver {
     }
 
     /// Begins a call of several answers; it ends with [`Next::End`], or is [abandoned](Self::abandon).
-    pub(crate) async fn begin_stream<C, T>(&self, target: Target, value: &T, deadline: Deadline) -> Result<u32, Error>
+    pub(crate) async fn begin_stream<C, T>(
+        &self,
+        target: Target<'_>,
+        value: &T,
+        deadline: Deadline,
+    ) -> Result<(u32, Call), Error>
     where
         C: Codec<T>,
         T: ?Sized,
@@ -58,7 +81,17 @@ impl Driver {
         // How long it may take to begin is one thing, how long the stream may take another.
         let endless = Deadline::after(None);
         let mut place = self.wakers.place();
-        within(deadline, |cx, _| self.poll_begin::<C, T>(cx, &mut place, target, value, &endless)).await
+        let mut seen = self.observer.call(target.method, target.name);
+        let begun =
+            within(deadline, |cx, _| self.poll_begin::<C, T>(cx, &mut place, target, value, &endless, &mut seen)).await;
+        match begun {
+            Ok(call) => Ok((call, seen)),
+            Err(error) => {
+                let failed = Err(error);
+                seen.over(&failed);
+                failed.map(|()| (0, seen))
+            }
+        }
     }
 
     /// Sends a message that nobody answers.
@@ -92,15 +125,16 @@ impl Driver {
         &self,
         cx: &mut Context<'_>,
         place: &mut Place<'_>,
-        target: Target,
+        target: Target<'_>,
         value: &T,
         deadline: &Deadline,
+        seen: &mut Call,
     ) -> Poll<Result<u32, Error>>
     where
         C: Codec<T>,
         T: ?Sized,
     {
-        self.poll_send(cx, place, |core| core.begin::<C, T>(target, value, deadline, &self.wakers))
+        self.poll_send(cx, place, |core| core.begin::<C, T>(target, value, deadline, &self.wakers, seen))
     }
 
     /// Sends a message that nobody answers in a task: ready once there was room.
@@ -214,7 +248,7 @@ impl Driver {
     {
         let waker = cx.waker().clone();
         let look = |core: &mut Core| {
-            let over = batch.advance::<C, T>(core, requests, deadline, &self.wakers);
+            let over = batch.advance::<C, T>(core, requests, deadline, self);
             if !over {
                 batch.register(&self.wakers, &waker);
             }

@@ -17,6 +17,7 @@ use crate::{
     calls::{Calls, Next},
     deadline::Deadline,
     error::Error,
+    observe::Call,
 };
 
 /// What a thread waits for.
@@ -39,15 +40,34 @@ impl Driver {
     /// Makes one call and waits for its answer in this thread, until `deadline`.
     pub(crate) fn call_blocking<C, T>(
         &self,
-        target: Target,
+        target: Target<'_>,
         value: &T,
-        mut deadline: Deadline,
+        deadline: Deadline,
     ) -> Result<Message, Error>
     where
         C: Codec<T>,
         T: ?Sized,
     {
-        let begin = |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers);
+        let mut seen = self.observer.call(target.method, target.name);
+        let answer = self.answer_blocking::<C, T>(target, value, deadline, &mut seen);
+        seen.reply(&answer);
+        answer
+    }
+
+    #[inline]
+    fn answer_blocking<C, T>(
+        &self,
+        target: Target<'_>,
+        value: &T,
+        mut deadline: Deadline,
+        seen: &mut Call,
+    ) -> Result<Message, Error>
+    where
+        C: Codec<T>,
+        T: ?Sized,
+    {
+        let begin =
+            |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers, seen);
         let (mut core, call) = self.send_blocking(begin, &mut deadline)?;
         loop {
             core = self.wait(core, Want::Reply(call), &mut deadline);
@@ -64,15 +84,30 @@ impl Driver {
     }
 
     /// Begins a call whose answers are taken one by one; it ends with [`Next::End`], or is [abandoned](Self::abandon).
-    pub(crate) fn begin_blocking<C, T>(&self, target: Target, value: &T, mut deadline: Deadline) -> Result<u32, Error>
+    pub(crate) fn begin_blocking<C, T>(
+        &self,
+        target: Target<'_>,
+        value: &T,
+        mut deadline: Deadline,
+    ) -> Result<(u32, Call), Error>
     where
         C: Codec<T>,
         T: ?Sized,
     {
-        let begin = |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers);
-        let (core, call) = self.send_blocking(begin, &mut deadline)?;
-        self.leave(core);
-        Ok(call)
+        let mut seen = self.observer.call(target.method, target.name);
+        let begin =
+            |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers, &mut seen);
+        match self.send_blocking(begin, &mut deadline) {
+            Ok((core, call)) => {
+                self.leave(core);
+                Ok((call, seen))
+            }
+            Err(error) => {
+                let failed = Err(error);
+                seen.over(&failed);
+                failed.map(|()| (0, seen))
+            }
+        }
     }
 
     /// Waits for the next of several answers.
@@ -139,7 +174,7 @@ impl Driver {
             Ok(core) => core,
             Err(forked) => return requests.iter().map(|_| Err(forked.clone())).collect(),
         };
-        while !batch.advance::<C, T>(&mut core, requests, &deadline, &self.wakers) {
+        while !batch.advance::<C, T>(&mut core, requests, &deadline, self) {
             if deadline.is_past() {
                 batch.give_up(&mut core, &self.wakers, &Error::Deadline);
                 break;

@@ -16,11 +16,12 @@ use strait_transport::{CODEC_ANY, Listener, Options};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    METHODS_SCHEMA, SERVICE_RPC,
+    CARRIES_TRACES, METHODS_SCHEMA, SERVICE_RPC,
     counters::{Counters, ServerStats},
     description::Description,
     encode::schema,
     error::Error,
+    observe::Observer,
     policy::{Policy, Total},
     request::Request,
     service::{Methods, Service, Single},
@@ -53,6 +54,7 @@ struct Shared<S> {
     counters: Arc<Counters>,
     policy: Policy,
     total: Total,
+    observer: Observer,
 }
 
 /// Shuts a server down from anywhere.
@@ -106,7 +108,8 @@ impl<C: 'static> Server<C> {
     ///
     /// [`Error::Transport`]: as [`Listener::bind_async`].
     pub fn bind_as(name: &str, options: &Options) -> Result<Self, Error> {
-        let listener = Listener::bind_async(name, options)?;
+        let options = Options { trace_context: CARRIES_TRACES, ..options.clone() };
+        let listener = Listener::bind_async(name, &options)?;
         let stop = Arc::new(watch::Sender::new(false));
         let (counters, policy) = (Arc::new(Counters::new()), Policy::default());
         Ok(Self { listener, schema: options.schema, stop, counters, policy, codec: PhantomData })
@@ -165,8 +168,10 @@ impl<C: 'static> Server<C> {
     }
 
     async fn run<S: Service>(self, service: S) -> Result<(), Error> {
+        let description = Arc::new(service.description());
         let shared = Arc::new(Shared {
-            description: Arc::new(service.description()),
+            observer: Observer::server(self.listener.name(), &description),
+            description,
             service: Arc::new(service),
             counters: self.counters.clone(),
             policy: self.policy.clone(),
@@ -189,7 +194,7 @@ impl<C: 'static> Server<C> {
                                 shaken = incoming.handshake_async() => shaken,
                             };
                             match shaken {
-                                Ok(connection) => Session::new(connection, &shared).run(stop).await,
+                                Ok(connection) => Session::new(connection, shared).run(stop).await,
                                 Err(error) => {
                                     shared.counters.refuse();
                                     tracing::debug!(target: "strait", %error, "a handshake failed");

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     counters::Counted,
-    description::Description,
     error::Code,
     header::{Header, Kind},
+    observe::Call,
     outbox::{Outbox, corrupt},
     policy::Allowance,
     push::ClientHandle,
@@ -30,14 +30,13 @@ use crate::{
 
 /// A connection and the calls in flight on it.
 pub(super) struct Session<S: Service> {
-    service: Arc<S>,
+    shared: Arc<Shared<S>>,
     calls: Slots<S::Answers>,
     /// Answers that found no room are kept here. At most a window full: nothing else is taken in until they are out.
     out: Outbox,
     window: usize,
     going_away: bool,
     allowance: Allowance,
-    description: Arc<Description>,
     client: ClientHandle,
 }
 
@@ -51,20 +50,19 @@ const GRACE: Duration = Duration::from_secs(1);
 const DEADLINE_SLACK: Duration = Duration::from_millis(10);
 
 impl<S: Service> Session<S> {
-    pub(super) fn new(mut connection: Connection, shared: &Shared<S>) -> Self {
+    pub(super) fn new(mut connection: Connection, shared: Arc<Shared<S>>) -> Self {
         let window = connection.max_in_flight() as usize;
         let client = Counted::new(shared.counters.clone(), &mut connection);
         let calls = Slots::new(window);
         let max_bytes = connection.limits().max_send_bytes;
         Self {
             client: ClientHandle::new(calls.waker(), shared.description.clone(), max_bytes),
-            service: shared.service.clone(),
             calls,
             out: Outbox::new(connection, client),
             window,
             going_away: false,
             allowance: Allowance::new(&shared.policy, &shared.total),
-            description: shared.description.clone(),
+            shared,
         }
     }
 
@@ -187,8 +185,8 @@ impl<S: Service> Session<S> {
         Ok(taken > 0)
     }
 
-    fn on_message(&mut self, message: Message) -> Result<(), TransportError> {
-        let header = Header::decode(&message).map_err(corrupt)?;
+    fn on_message(&mut self, mut message: Message) -> Result<(), TransportError> {
+        let header = self.out.open(&mut message)?;
         match header.kind {
             Kind::Request => self.on_request(header, message),
             Kind::Cancel if self.calls.cancel(header.call) => {
@@ -206,7 +204,7 @@ impl<S: Service> Session<S> {
                     tracing::debug!(target: "strait", too_much, "dropped a notification");
                     return Ok(());
                 }
-                match catch_unwind(AssertUnwindSafe(|| self.service.notify(&header, message, &self.client))) {
+                match catch_unwind(AssertUnwindSafe(|| self.shared.service.notify(&header, message, &self.client))) {
                     Ok(Ok(())) => {}
                     Ok(Err(refused)) => {
                         tracing::debug!(target: "strait", text = refused.text, "dropped a notification")
@@ -224,41 +222,57 @@ impl<S: Service> Session<S> {
             return Err(corrupt(format!("more than the {} calls in flight that were agreed", self.window)));
         }
         self.out.client.call();
-        if reserved::answer(&header, &self.description, &mut self.out)? {
-            return Ok(());
+        let mut seen = self.shared.observer.serve(&header, &message);
+        self.out.take_said();
+        match self.begin(&header, message, &seen)? {
+            Some(answers) => {
+                let started = self.calls.start(header, answers, seen);
+                debug_assert!(started, "the window was checked before");
+            }
+            None => seen.said(self.out.take_said(), true),
+        }
+        Ok(())
+    }
+
+    /// Begins a call; `None` where it is answered already.
+    fn begin(&mut self, header: &Header, message: Message, seen: &Call) -> Result<Option<S::Answers>, TransportError> {
+        let call = header.call;
+        if reserved::answer(header, &self.shared.description, &mut self.out)? {
+            return Ok(None);
         }
         if self.going_away {
-            return self.out.error(header.call, Code::SHUTTING_DOWN, "try another server");
+            return self.out.error(call, Code::SHUTTING_DOWN, "try another server").map(|()| None);
         }
         if header.deadline.is_some_and(|left| left.is_zero()) {
-            return self.out.error(header.call, Code::DEADLINE, "it was not executed");
+            return self.out.error(call, Code::DEADLINE, "it was not executed").map(|()| None);
         }
         if let Err(too_much) = self.allowance.take(message.len()) {
-            return self.out.error(header.call, Code::BUSY, too_much);
+            return self.out.error(call, Code::BUSY, too_much).map(|()| None);
         }
         // A plain closure may do its work, and panic, before it returns its future.
-        match catch_unwind(AssertUnwindSafe(|| self.service.start(&header, message, &self.client))) {
-            Ok(Ok(answers)) => {
-                let started = self.calls.start(header, answers);
-                debug_assert!(started, "the window was checked before");
-                Ok(())
-            }
-            Ok(Err(Refused { code, text })) => {
-                self.allowance.give_back();
-                self.out.error(header.call, code, &text)
-            }
-            Err(_panic) => {
-                self.allowance.give_back();
-                panicked(&mut self.out, header.call)
-            }
+        let begun = {
+            let _entered = seen.enter();
+            catch_unwind(AssertUnwindSafe(|| self.shared.service.start(header, message, &self.client)))
+        };
+        let refused = match begun {
+            Ok(Ok(answers)) => return Ok(Some(answers)),
+            Ok(Err(refused)) => Some(refused),
+            Err(_panic) => None,
+        };
+        self.allowance.give_back();
+        match refused {
+            Some(Refused { code, text }) => self.out.error(call, code, &text)?,
+            None => panicked(&mut self.out, call)?,
         }
+        Ok(None)
     }
 
     fn run_handlers(&mut self) -> Result<bool, TransportError> {
-        let (service, out, allowance) = (&self.service, &mut self.out, &mut self.allowance);
+        let (service, out, allowance) = (&self.shared.service, &mut self.out, &mut self.allowance);
         let room = out.is_empty();
-        self.calls.poll_ready(room, |request, outcome| {
+        self.calls.poll_ready(room, |request, seen, outcome| {
             out.take_failed();
+            out.take_said();
             let (kind, value) = match outcome {
                 Outcome::Item(value) => (Kind::Item, Some(value)),
                 Outcome::Last(value) => (Kind::Reply, Some(value)),
@@ -269,6 +283,7 @@ impl<S: Service> Session<S> {
                 Some(Ok(sent)) => sent?,
                 Some(Err(_)) | None => panicked(out, request.call)?,
             }
+            seen.said(out.take_said(), kind == Kind::Reply);
             let failed = out.take_failed();
             if failed || kind != Kind::Item {
                 allowance.give_back();

@@ -16,7 +16,7 @@ use std::{
 use atomic_waker::AtomicWaker;
 use futures_util::Stream;
 
-use crate::{header::Header, service::Answer};
+use crate::{error::Code, header::Header, observe::Call, service::Answer};
 
 /// Wakes the connection's task and remembers for which call.
 struct SlotWaker {
@@ -44,6 +44,7 @@ struct Slot<S> {
     /// When its caller gives up, once somebody wanted to know.
     until: Option<Instant>,
     answers: Pin<Box<Option<S>>>,
+    seen: Call,
     flag: Arc<SlotWaker>,
     waker: Waker,
 }
@@ -106,19 +107,20 @@ where
     }
 
     /// Takes in a call, to be polled at the next [`poll_ready`](Self::poll_ready); `false` where the window is full.
-    pub(super) fn start(&mut self, header: Header, answers: S) -> bool {
+    pub(super) fn start(&mut self, header: Header, answers: S, seen: Call) -> bool {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() < self.window => {
                 let flag = Arc::new(SlotWaker { ready: AtomicBool::new(false), task: self.task.clone() });
                 let waker = Waker::from(flag.clone());
-                self.slots.push(Slot { header, credit: 0, until: None, answers: Box::pin(None), flag, waker });
+                let (answers, seen) = (Box::pin(None), Call::default());
+                self.slots.push(Slot { header, credit: 0, until: None, answers, seen, flag, waker });
                 self.slots.len() - 1
             }
             None => return false,
         };
         let slot = &mut self.slots[index];
-        (slot.header, slot.credit, slot.until) = (header, 0, None);
+        (slot.header, slot.credit, slot.until, slot.seen) = (header, 0, None, seen);
         slot.answers.set(Some(answers));
         // ORDERING: Relaxed; read by this same task.
         slot.flag.ready.store(true, Ordering::Relaxed);
@@ -132,7 +134,7 @@ where
     pub(super) fn poll_ready<E>(
         &mut self,
         mut room: bool,
-        mut answered: impl FnMut(&Header, Outcome<T>) -> Result<Sent, E>,
+        mut answered: impl FnMut(&Header, &mut Call, Outcome<T>) -> Result<Sent, E>,
     ) -> Result<bool, E> {
         let mut progressed = false;
         let mut at = 0;
@@ -149,9 +151,12 @@ where
             progressed = true;
             let mut context = Context::from_waker(&slot.waker);
             let answers = slot.answers.as_mut().as_pin_mut();
-            let polled = catch_unwind(AssertUnwindSafe(|| {
-                answers.map_or(Poll::Pending, |answers| answers.poll_next(&mut context))
-            }));
+            let polled = {
+                let _entered = slot.seen.enter();
+                catch_unwind(AssertUnwindSafe(|| {
+                    answers.map_or(Poll::Pending, |answers| answers.poll_next(&mut context))
+                }))
+            };
             let outcome = match polled {
                 Ok(Poll::Pending) => {
                     at += 1;
@@ -161,7 +166,7 @@ where
                     slot.credit = slot.credit.saturating_sub(1);
                     // ORDERING: Relaxed; read by this same task.
                     slot.flag.ready.store(true, Ordering::Relaxed);
-                    let sent = answered(&slot.header, Outcome::Item(value))?;
+                    let sent = answered(&slot.header, &mut slot.seen, Outcome::Item(value))?;
                     room = sent.room;
                     if sent.failed {
                         self.release(at);
@@ -172,9 +177,9 @@ where
                 // A stream that ends without its last answer is a handler that is wrong.
                 Ok(Poll::Ready(None)) | Err(_) => Outcome::Panicked,
             };
-            let header = slot.header;
+            let (header, mut seen) = (slot.header, std::mem::take(&mut slot.seen));
             self.release(at);
-            room = answered(&header, outcome)?.room;
+            room = answered(&header, &mut seen, outcome)?.room;
         }
         Ok(progressed)
     }
@@ -191,7 +196,7 @@ where
     pub(super) fn cancel(&mut self, call: u32) -> bool {
         let found = self.find(call);
         if let Some(at) = found {
-            self.release(at);
+            self.cut(at, Code::CANCELLED);
         }
         found.is_some()
     }
@@ -214,7 +219,7 @@ where
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<u32> {
         let at = self.active.iter().position(|&index| self.slots[index].until.is_some_and(|until| until <= now))?;
         let call = self.slots[self.active[at]].header.call;
-        self.release(at);
+        self.cut(at, Code::CANCELLED);
         Some(call)
     }
 
@@ -222,12 +227,18 @@ where
     pub(super) fn take_stream(&mut self) -> Option<u32> {
         let at = self.active.iter().position(|&index| self.slots[index].header.stream)?;
         let call = self.slots[self.active[at]].header.call;
-        self.release(at);
+        self.cut(at, Code::SHUTTING_DOWN);
         Some(call)
     }
 
     fn find(&self, call: u32) -> Option<usize> {
         self.active.iter().position(|&index| self.slots[index].header.call == call)
+    }
+
+    /// Ends a call that its handler did not.
+    fn cut(&mut self, at: usize, code: Code) {
+        self.slots[self.active[at]].seen.cut(code);
+        self.release(at);
     }
 
     fn release(&mut self, at: usize) {
@@ -269,7 +280,7 @@ mod tests {
 
     fn poll_with(slots: &mut Slots<Answers>, room: bool) -> Vec<(u32, &'static str, u32)> {
         let mut seen = Vec::new();
-        let polled: Result<bool, Infallible> = slots.poll_ready(room, |header, outcome| {
+        let polled: Result<bool, Infallible> = slots.poll_ready(room, |header, _, outcome| {
             seen.push(match outcome {
                 Outcome::Item(value) => (header.call, "item", value),
                 Outcome::Last(value) => (header.call, "last", value),
@@ -284,9 +295,9 @@ mod tests {
     #[test]
     fn a_handler_is_polled_only_when_woken() {
         let mut slots = Slots::new(2);
-        assert!(slots.start(request(7), forever_or(None)));
-        assert_eq!(slots.poll_ready(true, |_, _| Err("it is not done")), Ok(true));
-        assert_eq!(slots.poll_ready(true, |_, _| Err("it is not done")), Ok(false), "it was not woken");
+        assert!(slots.start(request(7), forever_or(None), Call::default()));
+        assert_eq!(slots.poll_ready(true, |_, _, _| Err("it is not done")), Ok(true));
+        assert_eq!(slots.poll_ready(true, |_, _, _| Err("it is not done")), Ok(false), "it was not woken");
         assert!(slots.cancel(7));
         assert!(!slots.cancel(7));
         assert!(slots.is_empty());
@@ -295,17 +306,17 @@ mod tests {
     #[test]
     fn a_full_window_takes_no_more_and_a_finished_handler_makes_room() {
         let mut slots = Slots::new(1);
-        assert!(slots.start(request(1), forever_or(Some(10))));
-        assert!(!slots.start(request(2), forever_or(Some(20))));
+        assert!(slots.start(request(1), forever_or(Some(10)), Call::default()));
+        assert!(!slots.start(request(2), forever_or(Some(20)), Call::default()));
         assert_eq!(poll(&mut slots), [(1, "last", 10)]);
-        assert!(slots.start(request(2), forever_or(Some(20))));
+        assert!(slots.start(request(2), forever_or(Some(20)), Call::default()));
     }
 
     #[test]
     fn a_panic_stays_with_its_call() {
         let mut slots = Slots::new(2);
         let panics: Answers = stream::once(async { panic!("on purpose") }).boxed();
-        assert!(slots.start(request(3), panics));
+        assert!(slots.start(request(3), panics, Call::default()));
         assert_eq!(poll(&mut slots), [(3, "panicked", 0)]);
         assert_eq!(slots.len(), 0);
     }
@@ -314,7 +325,7 @@ mod tests {
     fn items_come_as_far_as_credit_goes() {
         let mut slots = Slots::new(1);
         let items = stream::iter(1..=3).map(Answer::Item).chain(stream::once(async { Answer::Last(0) })).boxed();
-        assert!(slots.start(Header { stream: true, ..request(5) }, items));
+        assert!(slots.start(Header { stream: true, ..request(5) }, items, Call::default()));
         assert_eq!(poll(&mut slots), []);
         slots.grant(5, 2);
         assert_eq!(poll(&mut slots), [(5, "item", 1), (5, "item", 2)]);
@@ -328,10 +339,10 @@ mod tests {
     fn an_item_that_cannot_be_sent_is_the_last() {
         let mut slots = Slots::new(1);
         let items = stream::iter(1..=3).map(Answer::Item).boxed();
-        assert!(slots.start(Header { stream: true, ..request(5) }, items));
+        assert!(slots.start(Header { stream: true, ..request(5) }, items, Call::default()));
         slots.grant(5, 9);
         let mut sent = 0;
-        let polled: Result<bool, Infallible> = slots.poll_ready(true, |_, _| {
+        let polled: Result<bool, Infallible> = slots.poll_ready(true, |_, _, _| {
             sent += 1;
             Ok(Sent { room: true, failed: sent == 2 })
         });
@@ -343,8 +354,8 @@ mod tests {
         let mut slots = Slots::new(2);
         let now = Instant::now();
         let left = Some(Duration::from_millis(5));
-        assert!(slots.start(Header { deadline: left, ..request(1) }, forever_or(None)));
-        assert!(slots.start(request(2), forever_or(None)));
+        assert!(slots.start(Header { deadline: left, ..request(1) }, forever_or(None), Call::default()));
+        assert!(slots.start(request(2), forever_or(None), Call::default()));
         let until = slots.next_deadline(now).unwrap();
         assert_eq!(until, now + Duration::from_millis(5));
         assert_eq!(slots.take_expired(now), None);
