@@ -31,6 +31,11 @@ const STEPS: &[(&str, Run)] = &[
     ("clippy without tokio", || {
         clippy(&["-p", "strait-transport", "-p", "strait-rpc", "-p", "strait-channel", "--no-default-features"])
     }),
+    ("clippy by feature", || {
+        ["spans", "opentelemetry", "metrics"]
+            .iter()
+            .try_for_each(|feature| clippy(&["-p", "strait", "--features", feature]))
+    }),
     ("documentation", || {
         run::must(run::cargo(&["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-Dwarnings"))
     }),

@@ -247,7 +247,7 @@ impl<T, C: Codec<T>> Streaming<T, C> {
                     }
                     Next::End(end) => {
                         self.call = None;
-                        self.seen.over(&end);
+                        self.seen.over(end.as_ref().copied());
                         end.err().map(Err)
                     }
                 })
@@ -261,7 +261,7 @@ impl<T, C: Codec<T>> Streaming<T, C> {
                 std::task::ready!(timer.as_mut().poll(cx));
                 self.driver.abandon(call);
                 self.call = None;
-                self.seen.over(&Err(Error::Deadline));
+                self.seen.over(Err(&Error::Deadline));
                 Poll::Ready(Some(Err(Error::Deadline)))
             }
         }

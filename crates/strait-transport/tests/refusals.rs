@@ -95,14 +95,15 @@ fn a_hello_that_cannot_be_ends_the_handshake() {
 #[test]
 fn a_welcome_that_does_not_answer_is_not_believed() {
     type Change = fn(&mut Greeting);
-    let changes: [Change; 8] = [
+    let changes: [Change; 9] = [
         |greeting| greeting.version = 2,
         |greeting| greeting.schema = 1,
         |greeting| greeting.max_in_flight = 65,
         |greeting| greeting.max_in_flight = 0,
         |greeting| greeting.align = 17,
         |greeting| greeting.ring = 5000,
-        |greeting| greeting.flags = 4, // no checksums, which the client wants
+        |greeting| greeting.flags = 4,  // no checksums, which the client wants
+        |greeting| greeting.flags = 15, // trace contexts, which the client has not offered
         |greeting| greeting.kind = HELLO,
     ];
     for change in changes {

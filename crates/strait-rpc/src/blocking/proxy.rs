@@ -267,7 +267,7 @@ impl<T, C: Codec<T>> Iterator for Streaming<T, C> {
             }
             Next::End(end) => {
                 self.call = None;
-                self.seen.over(&end);
+                self.seen.over(end.as_ref().copied());
                 end.err().map(Err)
             }
         }

@@ -86,9 +86,8 @@ impl Batch {
                     break;
                 }
                 Err(error) => {
-                    let failed = Err(error);
-                    seen.reply(&failed);
-                    Step::Over(failed)
+                    seen.over(Err(&error));
+                    Step::Over(Err(error))
                 }
             };
             self.over += usize::from(matches!(step, Step::Over(_)));
@@ -126,7 +125,7 @@ impl Batch {
             if let Step::Sent(call, seen) = step {
                 core.abandon(*call);
                 wakers.clear(Calls::slot(*call));
-                seen.over(&Err(error.clone()));
+                seen.over(Err(error));
             }
             if !matches!(step, Step::Over(_)) {
                 *step = Step::Over(Err(error.clone()));

@@ -84,14 +84,7 @@ impl Driver {
         let mut seen = self.observer.call(target.method, target.name);
         let begun =
             within(deadline, |cx, _| self.poll_begin::<C, T>(cx, &mut place, target, value, &endless, &mut seen)).await;
-        match begun {
-            Ok(call) => Ok((call, seen)),
-            Err(error) => {
-                let failed = Err(error);
-                seen.over(&failed);
-                failed.map(|()| (0, seen))
-            }
-        }
+        seen.begun(begun)
     }
 
     /// Sends a message that nobody answers.

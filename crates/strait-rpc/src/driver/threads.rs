@@ -97,17 +97,11 @@ impl Driver {
         let mut seen = self.observer.call(target.method, target.name);
         let begin =
             |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers, &mut seen);
-        match self.send_blocking(begin, &mut deadline) {
-            Ok((core, call)) => {
-                self.leave(core);
-                Ok((call, seen))
-            }
-            Err(error) => {
-                let failed = Err(error);
-                seen.over(&failed);
-                failed.map(|()| (0, seen))
-            }
-        }
+        let begun = self.send_blocking(begin, &mut deadline).map(|(core, call)| {
+            self.leave(core);
+            call
+        });
+        seen.begun(begun)
     }
 
     /// Waits for the next of several answers.

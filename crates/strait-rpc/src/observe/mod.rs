@@ -201,6 +201,8 @@ impl Call {
         #[cfg(any(feature = "spans", feature = "metrics"))]
         if let Some(tally) = &mut self.tally {
             (tally.call, tally.request_bytes) = (call, body_bytes as u64);
+            #[cfg(feature = "spans")]
+            self.span.request(tally);
         }
     }
 
@@ -229,10 +231,15 @@ impl Call {
 
     /// The last of several answers has come, or the call has failed.
     #[inline]
-    pub(crate) fn over(&mut self, end: &Result<(), Error>) {
+    pub(crate) fn over(&mut self, end: Result<(), &Error>) {
         let _ = end;
         #[cfg(any(feature = "spans", feature = "metrics"))]
-        self.close(end.as_ref().err().map(Error::label));
+        self.close(end.err().map(Error::label));
+    }
+
+    /// A call of several answers was sent, or failed.
+    pub(crate) fn begun(mut self, begun: Result<u32, Error>) -> Result<(u32, Self), Error> {
+        begun.inspect_err(|error| self.over(Err(error))).map(|call| (call, self))
     }
 
     /// The server has said something; an error is always the last word.

@@ -61,10 +61,10 @@ impl CallSpan {
             otel::adopt(&span, remote);
             span.record("parent_span_id", display(format_args!("{:016x}", remote.span_id())));
         }
-        span.record("call", tally.call);
-        span.record("request_bytes", tally.request_bytes);
         let context = context_of(&span, remote);
-        Self { span, context, carries: false }
+        let span = Self { span, context, carries: false };
+        span.request(tally);
+        span
     }
 
     /// What travels with the request.
@@ -78,14 +78,17 @@ impl CallSpan {
         Entered { _span: self.span.enter(), _scope: Scope::enter(self.context) }
     }
 
+    /// The request is known, or sent.
+    pub(super) fn request(&self, tally: &Tally) {
+        self.span.record("call", tally.call);
+        self.span.record("request_bytes", tally.request_bytes);
+    }
+
     /// Says how it ended, and ends the span.
     pub(super) fn close(self, tally: &Tally, error: Option<&'static str>) {
         if self.span.is_disabled() {
             return;
         }
-        // Again what the server's span has already, because a client learns it late.
-        self.span.record("call", tally.call);
-        self.span.record("request_bytes", tally.request_bytes);
         self.span.record("reply_bytes", tally.reply_bytes);
         self.span.record("outcome", error.unwrap_or("ok"));
         #[cfg(feature = "opentelemetry")]

@@ -49,7 +49,7 @@ pub struct Server<C = Rkyv> {
 
 /// What the clients of a server have in common.
 struct Shared<S> {
-    service: Arc<S>,
+    service: S,
     description: Arc<Description>,
     counters: Arc<Counters>,
     policy: Policy,
@@ -172,7 +172,7 @@ impl<C: 'static> Server<C> {
         let shared = Arc::new(Shared {
             observer: Observer::server(self.listener.name(), &description),
             description,
-            service: Arc::new(service),
+            service,
             counters: self.counters.clone(),
             policy: self.policy.clone(),
             total: Total::default(),
