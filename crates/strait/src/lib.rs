@@ -55,7 +55,3 @@ pub use strait_transport::{HonestPeer, Options, TransportKind, ValidArchives};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-#[cfg(all(doctest, feature = "metrics", feature = "opentelemetry"))]
-#[doc = include_str!("../../../docs/guide/observing.md")]
-struct Observing;

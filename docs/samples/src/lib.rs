@@ -29,6 +29,10 @@ mod settings {}
 mod containers {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../guide/observing.md")]
+mod observing {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../guide/coming-from-iceoryx2.md")]
 mod coming_from_iceoryx2 {}
 
