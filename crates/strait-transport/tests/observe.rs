@@ -200,19 +200,34 @@ fn everything(dir: &Path) {
     let live = [client.live_stats(), server.live_stats()];
     let (seen, peer) = both("ring");
     let mut ends = [client, server];
+    // After each step, so that no later one shows what that one should have.
+    let same = |ends: &[Connection; 2]| {
+        assert_eq!(end(&seen).stats, ends[0].stats());
+        assert_eq!(end(&peer).stats, ends[1].stats());
+    };
     for (from, to) in [(0, 1), (1, 0)] {
         // The receiver sleeps, and is woken; the sender finds no room, sleeps, and is woken.
         assert!(ends[to].arm(Interest::DATA).unwrap());
-        while ends[from].send(&[7; 900]).is_ok() {}
+        same(&ends);
+        while ends[from].send(&[7; 900]).is_ok() {
+            same(&ends);
+        }
+        same(&ends);
         ends[to].disarm().unwrap();
         assert!(ends[from].arm(Interest::SPACE).unwrap());
-        while ends[to].try_recv().unwrap().is_some() {}
+        same(&ends);
+        while ends[to].try_recv().unwrap().is_some() {
+            same(&ends);
+        }
         ends[from].disarm().unwrap();
     }
-    for end in &mut ends {
-        end.set_in_flight(3);
-        end.count_error(ErrorCode::CHECKSUM);
-        end.count_error(ErrorCode::DECODE);
+    for at in 0..2 {
+        ends[at].set_in_flight(3);
+        same(&ends);
+        for code in [ErrorCode::CHECKSUM, ErrorCode::DECODE] {
+            ends[at].count_error(code);
+            same(&ends);
+        }
     }
     for ((observed, connection), live) in [seen, peer].iter().zip(&ends).zip(&live) {
         let reading = end(observed);

@@ -45,7 +45,9 @@ enum Shown {
         max: u32,
     },
     /// They do, for as long as this is kept.
-    Yes(#[expect(dead_code, reason = "it counts until it is dropped")] Permit),
+    Yes {
+        _permit: Permit,
+    },
 }
 
 /// A connection on a socket.
@@ -180,7 +182,7 @@ impl Unix {
         match segment::create_for_socket(&self.settled, &self.service, side, session) {
             Ok(own) => {
                 self.counters.show_on(Board::over(own));
-                self.shown = Shown::Yes(permit);
+                self.shown = Shown::Yes { _permit: permit };
             }
             Err(error) => {
                 tracing::debug!(target: "strait", %error, "no memory for the counters of a socket");
