@@ -68,9 +68,10 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     if !args.json {
         output::print(format!("{cpus}{}\n\n", busy()))?;
     }
-    cpus.pin_this_end()?;
+    // Before this thread is pinned: on a single processor they would not spin.
     let shared = Options { shared_memory: true, ..Options::default() };
     let socket = Options { shared_memory: false, ..Options::default() };
+    cpus.pin_this_end()?;
     let trips = |engine, title, payload_bytes, samples| Measured::Trips { engine, title, payload_bytes, samples };
 
     let mut chart = Chart::default();
@@ -98,8 +99,12 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
 /// A word of warning where others use the processors too.
 fn busy() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    match load.split(' ').next().and_then(|load| load.parse::<f64>().ok()) {
-        Some(load) if load >= 0.5 => format!("; others run too (load {load}), which shows above all in the tail"),
+    // `0.42 0.31 0.20 2/345 6789`: two threads run or want to at this moment, this one among them.
+    let running = load.split(' ').nth(3).and_then(|part| part.split('/').next()?.parse::<u32>().ok());
+    match running {
+        Some(running) if running > 1 => {
+            format!("; others run too ({} now), which shows above all in the tail", running - 1)
+        }
         _ => String::new(),
     }
 }

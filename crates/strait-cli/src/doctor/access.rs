@@ -42,7 +42,7 @@ fn other_processes(host: &Host) -> Finding {
     const WHY: &str =
         "`strait top` and `strait ls` find connections by looking at processes; your own are never hidden";
     let hidden = host.mounts().and_then(|mounts| {
-        let proc = mounts.iter().filter(|mount| mount.mount_point.as_os_str() == "/proc").next_back()?;
+        let proc = mounts.iter().rfind(|mount| mount.mount_point.as_os_str() == "/proc")?;
         proc.super_options.get("hidepid").or_else(|| proc.mount_options.get("hidepid")).cloned().flatten()
     });
     match hidden.as_deref() {
