@@ -34,29 +34,14 @@ impl Driver {
         T: ?Sized,
     {
         let mut seen = self.observer.call(target.method, target.name);
-        let answer = self.answer::<C, T>(target, value, deadline, &mut seen).await;
-        seen.reply(&answer);
-        answer
-    }
-
-    async fn answer<C, T>(
-        &self,
-        target: Target<'_>,
-        value: &T,
-        deadline: Deadline,
-        seen: &mut Call,
-    ) -> Result<Message, Error>
-    where
-        C: Codec<T>,
-        T: ?Sized,
-    {
         let mut call = InFlight { driver: self, call: None };
         let mut place = self.wakers.place();
-        within(deadline, |cx, deadline| {
+        let answer = within(deadline, |cx, deadline| {
             let id = match call.call {
                 Some(id) => id,
                 None => {
-                    let id = std::task::ready!(self.poll_begin::<C, T>(cx, &mut place, target, value, deadline, seen))?;
+                    let id =
+                        std::task::ready!(self.poll_begin::<C, T>(cx, &mut place, target, value, deadline, &mut seen))?;
                     *call.call.insert(id)
                 }
             };
@@ -64,7 +49,9 @@ impl Driver {
             call.call = None;
             Poll::Ready(answer)
         })
-        .await
+        .await;
+        seen.reply(&answer);
+        answer
     }
 
     /// Begins a call of several answers; it ends with [`Next::End`], or is [abandoned](Self::abandon).

@@ -42,42 +42,29 @@ impl Driver {
         &self,
         target: Target<'_>,
         value: &T,
-        deadline: Deadline,
+        mut deadline: Deadline,
     ) -> Result<Message, Error>
     where
         C: Codec<T>,
         T: ?Sized,
     {
         let mut seen = self.observer.call(target.method, target.name);
-        let answer = self.answer_blocking::<C, T>(target, value, deadline, &mut seen);
-        seen.reply(&answer);
-        answer
-    }
-
-    #[inline]
-    fn answer_blocking<C, T>(
-        &self,
-        target: Target<'_>,
-        value: &T,
-        mut deadline: Deadline,
-        seen: &mut Call,
-    ) -> Result<Message, Error>
-    where
-        C: Codec<T>,
-        T: ?Sized,
-    {
         let begin =
-            |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers, seen);
-        let (mut core, call) = self.send_blocking(begin, &mut deadline)?;
+            |core: &mut Core, deadline: &Deadline| core.begin::<C, T>(target, value, deadline, &self.wakers, &mut seen);
+        let sent = self.send_blocking(begin, &mut deadline);
+        let (mut core, call) = sent.inspect_err(|error| seen.over(Err(error)))?;
         loop {
             core = self.wait(core, Want::Reply(call), &mut deadline);
             if let Some(answer) = core.receive(call, &self.wakers) {
                 self.wakers.clear(Calls::slot(call));
                 self.leave(core);
+                seen.reply(&answer);
                 return answer;
             }
             if deadline.is_past() {
-                return Err(self.give_up(core, call));
+                let error = self.give_up(core, call);
+                seen.over(Err(&error));
+                return Err(error);
             }
             deadline.at(); // not a warm call: from here on the clock counts
         }
