@@ -3,15 +3,19 @@
 
 mod bench;
 mod call;
+mod channels;
 mod cpus;
 mod doctor;
 mod failure;
+mod find;
+mod ls;
 mod output;
 mod partner;
 mod pipe;
 mod service;
 mod shell;
 mod size;
+mod top;
 mod units;
 
 use std::process::ExitCode;
@@ -38,6 +42,8 @@ enum Command {
     Call(call::Call),
     Pipe(pipe::Pipe),
     Bench(bench::Bench),
+    Top(top::Top),
+    Ls(ls::Ls),
     Completions(shell::Completions),
     Man(shell::Man),
     #[command(hide = true)]
@@ -49,6 +55,8 @@ impl Command {
         match self {
             Self::Bench(args) => bench::run(&args),
             Self::Call(args) => call::run(&args),
+            Self::Top(args) => top::run(args),
+            Self::Ls(args) => ls::run(args),
             Self::Completions(args) => shell::completions(&args),
             Self::Man(args) => shell::man(&args),
             Self::Doctor(args) => doctor::run(&args),

@@ -1,6 +1,9 @@
 //! The command, as a user runs it.
 #![allow(dead_code, reason = "each test program uses what it needs")]
 
+pub(crate) mod actor;
+pub(crate) mod terminal;
+
 use std::{
     io::Read,
     process::{Child, Command, Output},
