@@ -292,7 +292,7 @@ fn calls_end_by_their_deadlines_while_the_owner_is_stopped_and_go_on_afterwards(
     producer.drain(Duration::from_millis(50)).unwrap_err();
     assert!(worker.try_pop().unwrap().is_none());
     producer.drain(PATIENCE).unwrap();
-    owner.signal(Signal::STOP);
+    owner.stop();
     let timeout = Duration::from_millis(200);
     let in_time = |begin: Instant| assert!(begin.elapsed() < timeout + LATE, "{:?}", begin.elapsed());
     let mut pushed = 0;
