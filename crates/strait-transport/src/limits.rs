@@ -23,8 +23,8 @@ pub struct Limits {
     /// Longest control frame in bytes (default 4,096).
     pub max_control_bytes: u32,
     /// Connections of this process that show their counters to tools while they are on their socket (default 128; 0: none does).
-    /// An end does so from its first sleep there on. That takes some 20 µs once, a descriptor and 8 KiB until it is in shared memory, where
-    /// showing them costs nothing. See [`observe`](crate::observe).
+    /// An end does so from its first sleep there on. That takes a few system calls, a descriptor and 8 KiB until it is in shared memory,
+    /// where showing them takes none of these. See [`observe`](crate::observe).
     pub max_shown_sockets: u32,
 }
 
