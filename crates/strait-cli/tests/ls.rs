@@ -77,6 +77,23 @@ fn a_connection_is_found_with_the_processes_at_both_ends() {
 }
 
 #[test]
+fn who_only_looks_at_memory_is_no_end_of_it() {
+    let scene = Scene::new();
+    let server = scene.play("server");
+    let _client = scene.cast("client").pace(Duration::from_millis(5)).start();
+    // What another tool does, this command among them.
+    let descriptors = format!("/proc/{}/fd", server.pid());
+    let of_this_service = |path: &std::path::PathBuf| {
+        std::fs::read_link(path).is_ok_and(|link| link.to_string_lossy().contains(&*scene.service))
+    };
+    let paths = std::fs::read_dir(descriptors).unwrap().map(|entry| entry.unwrap().path());
+    let looked_at: Vec<_> = paths.filter(of_this_service).map(|path| std::fs::File::open(path).unwrap()).collect();
+    assert!(!looked_at.is_empty());
+    let channel = only_channel(&scene.service);
+    assert_eq!(pids(&channel["server"]), [u64::from(server.pid())]);
+}
+
+#[test]
 fn a_connection_on_its_socket_is_found_by_its_counters() {
     let scene = Scene::new();
     let _server = scene.cast("server").env("STRAIT_DISABLE_SHM", "1").start();

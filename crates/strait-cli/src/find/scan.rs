@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::CStr,
     fs,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Dir, FileType, Mode, OFlags, fstat, fstatfs, openat, readlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, fstatfs, openat, readlinkat, statat},
     io::Errno,
 };
 
@@ -123,6 +124,9 @@ fn look_at(
         if name::read(target.as_bytes()) == Link::Other {
             continue;
         }
+        if !may_write(&descriptors, number) {
+            continue;
+        }
         let Some((memory, link, handle)) = pin(&descriptors, number)? else { continue };
         if holdings[first..].iter().any(|holding| holding.memory == memory) {
             continue;
@@ -134,12 +138,18 @@ fn look_at(
     Ok(())
 }
 
+/// Whether a descriptor was opened for writing, as a maker's is: whoever cannot write only looks, as this command does.
+fn may_write(descriptors: &OwnedFd, number: &CStr) -> bool {
+    let link = statat(descriptors, number, AtFlags::SYMLINK_NOFOLLOW);
+    link.is_ok_and(|link| Mode::from_raw_mode(link.st_mode).contains(Mode::WUSR))
+}
+
 /// Takes hold of what descriptor `number` leads to now, without opening it; `None` where that is no memory of ours (any
 /// more).
 ///
 /// Its process may put anything else in its place between two looks, and a pipe or a device can do much when it is
 /// opened: what was taken hold of stays the same, and only then it is asked what it is.
-fn pin(descriptors: &OwnedFd, number: &std::ffi::CStr) -> Result<Option<(MemoryId, Link, OwnedFd)>, Errno> {
+fn pin(descriptors: &OwnedFd, number: &CStr) -> Result<Option<(MemoryId, Link, OwnedFd)>, Errno> {
     let handle = match openat(descriptors, number, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Err(error @ (Errno::MFILE | Errno::NFILE)) => return Err(error),
         Err(_) => return Ok(None),
