@@ -118,17 +118,24 @@ struct Tally {
     late_calls: AtomicU64,
 }
 
-/// Makes calls until it is told to stop: each ends once, in its own answer, in a typed error or cancelled.
+/// Makes calls until it is told to stop: each ends once, in its own answer, in a typed error or cancelled. The first one is answered too late
+/// for anybody: it is in flight until its server is killed.
 async fn caller(client: Shared, options: Options, tally: Arc<Tally>, stop: Arc<AtomicBool>, mut dice: Dice) {
+    let mut is_first = true;
     while !stop.load(Ordering::Relaxed) {
         let (generation, connected) = client.read().await.clone();
         let Some(connected) = connected else {
             reconnect(&client, &options, generation).await;
             continue;
         };
-        let number = dice.roll(200) << 32 | dice.roll(1 << 30);
-        let timeout = Duration::from_millis(20 + dice.roll(300));
-        let patience = Duration::from_millis(if dice.roll(4) == 0 { dice.roll(100) } else { 3_600_000 });
+        let mut delay_ms = dice.roll(200);
+        let mut timeout = Duration::from_millis(20 + dice.roll(300));
+        let mut patience = Duration::from_millis(if dice.roll(4) == 0 { dice.roll(100) } else { 3_600_000 });
+        if std::mem::take(&mut is_first) {
+            delay_ms = 3_600_000;
+            (timeout, patience) = (Duration::from_millis(delay_ms), Duration::from_millis(delay_ms));
+        }
+        let number = delay_ms << 32 | dice.roll(1 << 30);
         tally.begun.fetch_add(1, Ordering::Relaxed);
         let in_flight = tally.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         tally.most_in_flight.fetch_max(in_flight, Ordering::Relaxed);
@@ -202,6 +209,8 @@ fn storm(options: &Options, kills: usize) -> Arc<Tally> {
             runtime.spawn(caller(client, options.clone(), tally.clone(), stop.clone(), dice))
         })
         .collect();
+    let all = (CLIENTS * PER_CLIENT) as u64;
+    support::until("all calls are in flight", || tally.in_flight.load(Ordering::Relaxed) == all);
     let mut unused = 0;
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(700));
