@@ -1,6 +1,6 @@
 //! How a connection is to be made.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
 use strait_sync::{HonestPeer, ValidArchives};
 
@@ -130,8 +130,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let spin = |duration| if cores > 1 { duration } else { Duration::ZERO };
+        let spin = |duration| if processors() > 1 { duration } else { Duration::ZERO };
         Self {
             ring_bytes: 256 * 1024,
             record_align_bytes: 16,
@@ -154,6 +153,13 @@ impl Default for Options {
             limits: Limits::default(),
         }
     }
+}
+
+/// How many processors this process can have at a time, by its affinity and its quota. Asked once, and before any thread is kept on one
+/// of them here: such a thread would be told that there is one.
+pub(crate) fn processors() -> usize {
+    static KNOWN: OnceLock<usize> = OnceLock::new();
+    *KNOWN.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// Whether `STRAIT_DISABLE_SHM` says so: any value but the empty one and `0`.

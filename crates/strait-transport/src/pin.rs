@@ -5,6 +5,8 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
+use crate::options::processors;
+
 /// Why a thread could not be kept on a processor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -43,6 +45,7 @@ pub enum PinError {
 ///
 /// [`PinError`]; then the thread is where it was.
 pub fn pin_current_thread(cpu: usize) -> Result<(), PinError> {
+    processors();
     let mut one = CpuSet::new();
     let pinned = if cpu < CpuSet::MAX_CPU {
         one.set(cpu);
@@ -81,6 +84,7 @@ fn ranges(cpus: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Options;
 
     #[test]
     fn a_pinned_thread_has_one_cpu_and_an_error_names_all_and_leaves_it_there() {
@@ -95,6 +99,16 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_pinned_thread_spins_where_its_process_has_two_processors() {
+        let pinned = std::thread::spawn(|| {
+            pin_current_thread(usable()[0]).unwrap();
+            Options::default().spin
+        });
+        let is_single = std::thread::available_parallelism().unwrap().get() == 1;
+        assert_eq!(pinned.join().unwrap().is_zero(), is_single);
     }
 
     #[test]
