@@ -19,6 +19,9 @@ use super::{
 };
 use crate::find::{Channel, ChannelId, End, Finder, Kind, Side, Sides};
 
+/// A look takes no longer.
+const LOOK_US: u64 = 1_000_000;
+
 /// When a look was taken, by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
@@ -33,10 +36,11 @@ impl Now {
         Self { at: Instant::now(), unix_us: u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX) }
     }
 
-    /// How long ago that was; nothing where it was never, or will be.
+    /// How long ago that was; nothing where it was never, or will be. The clock is read before the counters are: what came in between
+    /// was just now.
     pub(crate) fn since(&self, unix_us: u64) -> Option<Duration> {
-        (unix_us > 0).then_some(())?;
-        self.unix_us.checked_sub(unix_us).map(Duration::from_micros)
+        let has_been = unix_us > 0 && unix_us <= self.unix_us.saturating_add(LOOK_US);
+        has_been.then(|| Duration::from_micros(self.unix_us.saturating_sub(unix_us)))
     }
 }
 
@@ -311,6 +315,8 @@ mod tests {
         assert_eq!(row.idle, Some(SECOND));
         let row = looks.next(end(at(0, 0), 0, 0), end(at(u64::MAX, 0), 0, 0));
         assert_eq!(row.idle, None, "neither never nor in the future is a while ago");
+        let row = looks.next(end(at(looks.now.unix_us + 100, 0), 0, 0), end(at(0, 0), 0, 0));
+        assert_eq!(row.idle, Some(Duration::ZERO), "a message that came during the look");
     }
 
     #[test]
