@@ -176,17 +176,25 @@ impl Counters {
     pub(crate) fn sleeps(&mut self, interest: Interest) {
         let stats = &mut self.stats;
         stats.parks += 1;
-        stats.data_parks += u64::from(interest.data);
-        stats.space_parks += u64::from(interest.space);
+        self.board.show(layout::PARKS, stats.parks);
+        if interest.data {
+            stats.data_parks += 1;
+            self.board.show(layout::DATA_PARKS, stats.data_parks);
+        }
+        if interest.space {
+            stats.space_parks += 1;
+            self.board.show(layout::SPACE_PARKS, stats.space_parks);
+        }
         if !self.stamped && stats.sent_messages != self.sent_clock.timed {
             stats.sent_us = self.sent_clock.now(stats.sent_messages);
+            self.board.show(layout::SENT_US, stats.sent_us);
         }
         if !self.stamped && stats.received_messages != self.received_clock.timed {
             stats.received_us = self.received_clock.now(stats.received_messages);
+            self.board.show(layout::RECEIVED_US, stats.received_us);
         }
         // The next message each way, which comes after the sleep, is timed.
         (self.sent_clock.due, self.received_clock.due) = (0, 0);
-        self.board.show_all(&self.stats);
     }
 
     /// Something went wrong.
