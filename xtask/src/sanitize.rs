@@ -68,7 +68,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn address(short: bool) -> Result<(), Failure> {
+    const FLAGS: &str = "-Zsanitizer=address --cfg strait_sanitize";
     println!("-- AddressSanitizer");
+    if !short {
+        // A test that misses them would build them by itself, without the named target.
+        let mut examples = cargo("build", "asan");
+        run::must(examples.args(["--package", "strait", "--examples"]).env("RUSTFLAGS", FLAGS))?;
+    }
     let mut command = test("asan");
     for package in if short { SHORT.iter().chain(&[]) } else { SHORT.iter().chain(REST) } {
         command.args(["--package", package]);
@@ -80,7 +86,7 @@ fn address(short: bool) -> Result<(), Failure> {
     }
     // The sanitizer locks no memory for anybody: its mlock(2) does nothing.
     command.args(["--", "--skip", "locked_pages"]);
-    command.env("RUSTFLAGS", "-Zsanitizer=address --cfg strait_sanitize");
+    command.env("RUSTFLAGS", FLAGS);
     // A child that a test kills, or that ends without unwinding, leaves what it had: leaks are counted elsewhere, by the kernel.
     // Signals that a test expects, for memory that is not there, are left to it; where none is, its process ends all the same.
     command.env("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1:handle_segv=0:handle_sigbus=0");
@@ -106,10 +112,14 @@ fn thread() -> Result<(), Failure> {
     Ok(())
 }
 
-/// `cargo +nightly test`, in a directory of its own and for a named target: so that build scripts and macros, which this
-/// process runs, are built without.
 fn test(sanitizer: &str) -> std::process::Command {
-    let mut command = nightly::cargo(&["test", "--quiet", "--target", nightly::TARGET, "--target-dir"]);
+    cargo("test", sanitizer)
+}
+
+/// `cargo +nightly`, in a directory of its own and for a named target: so that build scripts and macros, which this
+/// process runs, are built without.
+fn cargo(what: &str, sanitizer: &str) -> std::process::Command {
+    let mut command = nightly::cargo(&[what, "--quiet", "--target", nightly::TARGET, "--target-dir"]);
     command.arg(run::target_dir().join(sanitizer));
     command
 }

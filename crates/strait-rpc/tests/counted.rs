@@ -104,11 +104,13 @@ fn an_answer_that_cannot_be_read_is_counted_by_its_client() {
         let server = std::thread::spawn(move || {
             let call = call_of(&receive(&mut theirs).unwrap());
             send(&mut theirs, &frame(REPLY, call, b"short")).unwrap();
+            // Its end would be an error more.
+            theirs
         });
         client.call(&1).unwrap_err();
         let stats = client.stats();
         assert_eq!((stats.decode_errors, stats.errors, stats.last_error), (1, 1, ErrorCode::DECODE));
-        server.join().unwrap();
+        drop(server.join().unwrap());
     });
 }
 
