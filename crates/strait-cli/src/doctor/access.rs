@@ -4,6 +4,7 @@ use rustix::fs::Access;
 use strait::transport::inspect_runtime_dir;
 
 use super::{finding::Finding, host::Host};
+use crate::find::hidepid;
 
 pub(super) fn check(host: &Host) -> Vec<Finding> {
     vec![runtime_directory(), own_descriptors(), other_processes(host), tracing(host)]
@@ -41,18 +42,11 @@ fn other_processes(host: &Host) -> Finding {
     const CHECK: &str = "processes of others (/proc, hidepid)";
     const WHY: &str =
         "`strait top` and `strait ls` find connections by looking at processes; your own are never hidden";
-    let hidden = host.mounts().and_then(|mounts| {
-        let proc = mounts.iter().rfind(|mount| mount.mount_point.as_os_str() == "/proc")?;
-        proc.super_options.get("hidepid").or_else(|| proc.mount_options.get("hidepid")).cloned().flatten()
-    });
-    match hidden.as_deref() {
-        None | Some("0" | "off") => Finding::ok(CHECK, "visible", WHY),
-        Some(mode) => Finding::better(
-            CHECK,
-            format!("hidden (hidepid={mode})"),
-            WHY,
-            "look as root, or mount /proc with hidepid=0",
-        ),
+    match host.text("/proc/self/mountinfo").and_then(|mountinfo| hidepid(&mountinfo)) {
+        None => Finding::ok(CHECK, "visible", WHY),
+        Some(option) => {
+            Finding::better(CHECK, format!("hidden ({option})"), WHY, "look as root, or mount /proc with hidepid=0")
+        }
     }
 }
 

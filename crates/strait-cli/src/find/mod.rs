@@ -15,7 +15,7 @@ use std::{collections::HashMap, path::PathBuf};
 pub(crate) use memory::Memory;
 pub(crate) use name::Kind;
 pub(crate) use pair::{Channel, ChannelId, End};
-pub(crate) use process::{Process, Unseen};
+pub(crate) use process::{Process, Unseen, hidepid};
 pub(crate) use scan::{Blind, MemoryId, ScanError};
 pub(crate) use sides::{Side, Sides};
 
